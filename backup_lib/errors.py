@@ -1,0 +1,72 @@
+"""Errors raised on purpose: each says what failed, what to do next, and with which status the command exits."""
+
+from __future__ import annotations
+
+
+class BackupError(Exception):
+    """Base of every error raised on purpose: what failed, and in `hint` what to do next.
+
+    `exit_status` is what the command `pgdrill` exits with: 3, it could not be carried out.
+    """
+
+    exit_status = 3
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)  # both in args, so the error survives pickling
+        self.hint = hint
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        return "\nhint: ".join(filter(None, self.args))
+
+
+class UsageError(BackupError):
+    """What was asked for cannot be meant: an unknown option value, a bad setting, a wrong combination."""
+
+    exit_status = 2
+
+
+class ProgramError(BackupError):
+    """A program could not be started, exited with a failure, or ran out of time."""
+
+
+class ServerError(BackupError):
+    """No server programs of the wanted major, or a server that does not start or answer."""
+
+
+class SourceError(BackupError):
+    """The database to back up cannot be reached, or may not be read whole."""
+
+
+class StoreError(BackupError):
+    """A place where archives lie cannot be read or written."""
+
+
+class DamagedArchiveError(BackupError):
+    """The bytes of an archive are not what its format promises: cut short, altered, or not an archive at all.
+
+    Verification turns it into a finding that blames the archive.
+    """
+
+    exit_status = 1
+
+
+class DamagedManifestError(BackupError):
+    """A manifest that is not JSON, not of a known schema version, or misses something."""
+
+    exit_status = 1
+
+
+class NoSuchArchiveError(BackupError):
+    exit_status = 10
+
+
+class LockedError(BackupError):
+    exit_status = 11
+
+
+class WrongKeyError(BackupError):
+    exit_status = 12

@@ -1,0 +1,124 @@
+"""The manifest: what an archive must contain, written beside it when the archive is whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from backup_lib.errors import DamagedManifestError
+from backup_lib.inventory import Inventory
+
+SCHEMA_VERSION = 1
+SUFFIX = ".manifest.json"
+
+Kind = Literal["full", "schema", "data", "tables"]
+Format = Literal["plain", "custom", "directory", "tar"]
+Compression = Literal["none", "gzip", "zstd"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveFacts:
+    """The archive's bytes. A directory archive has the size and digest of its files together, see `archive`."""
+
+    name: str
+    kind: Kind
+    format: Format
+    compression: Compression
+    size_bytes: int
+    sha256: str  # as stored
+    started_at: datetime  # UTC
+    finished_at: datetime  # UTC
+    options: tuple[str, ...] = ()  # pg_dump's, without connection and file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where the data is from. Never holds a password."""
+
+    database: str
+    system_identifier: str | None  # None where the role may not read pg_control_system()
+    server_version: str
+    snapshot_at: datetime  # UTC; the instant the data is from, so RPO counts from here
+    lsn: str
+    in_recovery: bool
+    replay_lag_s: float | None
+    role: str
+    bootstrap_role: str  # the superuser of initdb; its name stands in privileges
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extension:
+    name: str
+    version: str
+    schema: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What pg_dump does not write, but the data's meaning depends on; taken by SQL on both sides."""
+
+    encoding: str
+    collate: str
+    ctype: str
+    locale_provider: str  # libc, icu, builtin
+    icu_locale: str | None
+    collation_version: str | None
+    extensions: tuple[Extension, ...]
+    settings: tuple[str, ...]  # ALTER DATABASE/ROLE … SET, as "role=…; name=value" lines, sorted
+    invalid_indexes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Globals:
+    """What belongs to the cluster, as the SQL that makes it; roles without passwords."""
+
+    roles: tuple[str, ...]  # names
+    statements: tuple[str, ...]  # CREATE ROLE, ALTER ROLE, GRANT, CREATE TABLESPACE, in order
+    tablespaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """One archive's promise.
+
+    `row_counts` are exact `count(*)` of every table and partition, and `catalog` the identities of all objects
+    (`index public.ix`), both taken by SQL in the snapshot pg_dump read from, independently of pg_dump.
+    """
+
+    archive: ArchiveFacts | None  # None: recorded at the source for an archive somebody else makes
+    source: Source
+    environment: Environment
+    globals: Globals
+    row_counts: dict[str, int]
+    catalog: tuple[str, ...]
+    inventory: Inventory | None
+    tools: dict[str, str]  # program or library → version
+    schema_version: int = field(default=SCHEMA_VERSION)
+
+
+def parse_manifest(data: bytes, *, name: str = "manifest") -> Manifest:
+    """Read a manifest.
+
+    :raises DamagedManifestError: when it is not JSON, of another schema version, or misses something; the
+        message says where.
+    """
+    hint = "take the manifest that was written with this archive, or verify without one by moving it away"
+    try:
+        version = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("schema_version", b"")
+        if bytes(version) != str(SCHEMA_VERSION).encode():
+            raise DamagedManifestError(
+                f"{name}: schema_version is {bytes(version).decode() or 'missing'}, this pgdrill reads {SCHEMA_VERSION}",
+                hint="use the pgdrill that wrote it, or a newer one",
+            )
+        return msgspec.json.decode(data, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise DamagedManifestError(f"{name}: {exc}", hint=hint) from exc
+
+
+def render_manifest(manifest: Manifest) -> bytes:
+    """JSON, indented, ends with a newline."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"

@@ -1,0 +1,136 @@
+"""The record of one drill: what was restored, where, how long it took, what was found, what was not proved.
+
+`record.json` is this, as JSON; every other file in its folder is a view of it. Row values never enter it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from verification.finding import Finding
+
+SCHEMA_VERSION = 1
+
+Verdict = Literal["verified", "failed", "could_not_verify"]
+CheckStatus = Literal["passed", "failed", "could_not_verify", "not_run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveRecord:
+    """What was drilled."""
+
+    name: str
+    location: str  # folder or URL, without credentials
+    format: str | None  # plain, custom, directory, tar; None where the bytes show none
+    compression: str | None
+    encryption: str | None
+    kind: str  # full, schema, data, tables: what the archive is supposed to hold
+    kind_from: str  # manifest, --expect, or the dump itself
+    size_bytes: int | None
+    sha256: str | None  # as stored
+    text_sha256: str | None  # of pg_dump's text inside
+    text_bytes: int | None
+    snapshot_at: datetime | None  # UTC; the instant the data is from
+    database: str | None
+    system_identifier: str | None
+    server_version: str | None  # of the source
+    dump_version: str | None  # of pg_dump
+    manifest: str | None  # its name; None: a foreign archive, verified against itself
+    manifest_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxRecord:
+    """Where it was restored."""
+
+    kind: str  # embedded, container
+    chosen_because: str
+    server_version: str
+    facts: dict[str, str]  # programs or image with digest, isolation, settings for speed
+    destroyed: bool | None  # proved gone afterwards; None: never started
+    host: str
+    processors: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseRecord:
+    """One phase's wall clock. Phases that overlap others say so, and do not add up to the total."""
+
+    name: str  # fetch, decompress and hash, server start, pre-data, data, post-data, analyze, first query, checks
+    seconds: float
+    overlaps: bool = False
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRecord:
+    """One check: a title for people, how many things it compared, and how it ended."""
+
+    name: str
+    title: str
+    status: CheckStatus
+    compared: int
+    faults: int
+    seconds: float
+    method: str  # how it proves it, in one sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRecord:
+    """One table's evidence; counts and digests only. None: not known on that side."""
+
+    table: str
+    rows_promised: int | None  # counted in the source's snapshot
+    rows_archived: int | None
+    rows_restored: int | None
+    size_bytes: int | None  # of its rows' text
+    sha256: str | None  # of its rows' text in the archive
+    content: Literal["identical", "reordered", "different", "not_compared"]
+    seconds: float | None = None  # to load it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """A recovery objective and what was measured; `met` is None where either is unknown."""
+
+    objective_s: float | None
+    measured_s: float | None
+    met: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    drill_id: str
+    started_at: datetime  # UTC
+    finished_at: datetime  # UTC
+    verdict: Verdict
+    summary: str  # one sentence for people
+    level: str  # integrity, restore, full
+    archive: ArchiveRecord
+    sandbox: SandboxRecord | None
+    phases: tuple[PhaseRecord, ...]
+    checks: tuple[CheckRecord, ...]
+    findings: tuple[Finding, ...]  # faults, gaps and notes; matches are counted in `checks`
+    tables: tuple[TableRecord, ...]
+    rto: Objective
+    rpo: Objective
+    not_proved: tuple[str, ...]  # one sentence each: what this drill says nothing about
+    initiator: str  # who or what started it: a person's account or a CI run
+    tools: dict[str, str]
+    schema_version: int = SCHEMA_VERSION
+
+
+def render_record(record: Record) -> bytes:
+    """JSON, indented, ends with a newline."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+
+
+def read_record(path: Path) -> Record:
+    """:raises msgspec.MsgspecError: when it is not a record of this schema; the message says where."""
+    return msgspec.json.decode(path.read_bytes(), type=Record)

@@ -1,0 +1,1 @@
+"""Views of a record: HTML, Markdown and the terminal."""
