@@ -26,7 +26,7 @@ class ArchiveFacts:
     name: str
     kind: Kind
     format: Format
-    compression: Compression
+    compression: Compression  # around a plain archive; inside a custom or directory archive
     size_bytes: int
     sha256: str  # as stored
     started_at: datetime  # UTC
@@ -70,6 +70,7 @@ class Environment:
     extensions: tuple[Extension, ...]
     settings: tuple[str, ...]  # ALTER DATABASE/ROLE … SET, as "role=…; name=value" lines, sorted
     invalid_indexes: tuple[str, ...]
+    lc_monetary: str = "C"  # what money is written and read in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +86,8 @@ class Globals:
 class Manifest:
     """One archive's promise.
 
-    `row_counts` are exact `count(*)` of every table and partition, and `catalog` the identities of all objects
+    `row_counts` are exact `count(*)` of every table, partition and populated materialized view (as stored then:
+    a restore refreshes it) that the archive has rows of, and `catalog` the identities of all objects
     (`index public.ix`), both taken by SQL in the snapshot pg_dump read from, independently of pg_dump.
     """
 

@@ -1,1 +1,118 @@
 """The checks, one a module: each compares one thing and returns findings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from verification.checks import (
+    catalog,
+    completeness,
+    content,
+    environment,
+    integrity,
+    large_objects,
+    restore,
+    row_count,
+    schema,
+    sequences,
+)
+from verification.facts import Facts
+from verification.finding import Finding
+
+Level = Literal["integrity", "restore", "full"]
+LEVELS: tuple[Level, ...] = ("integrity", "restore", "full")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing a drill proves. `run` never returns nothing: comparing nothing is a fault of its own."""
+
+    name: str
+    title: str
+    method: str  # how it proves it, in one sentence
+    level: Level  # the lowest level that runs it
+    run: Callable[[Facts], list[Finding]]
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        name=integrity.NAME,
+        title="The bytes are intact",
+        method="The archive is read to its last byte; its size and SHA-256 are those of the manifest.",
+        level="integrity",
+        run=integrity.check_integrity,
+    ),
+    Check(
+        name=completeness.NAME,
+        title="The dump is complete",
+        method="Its closing line is there, and it holds what its kind of archive must hold.",
+        level="integrity",
+        run=completeness.check_completeness,
+    ),
+    Check(
+        name=restore.NAME,
+        title="It restores without an error",
+        method="Every statement of the dump is run in an empty, isolated server; none may be refused.",
+        level="restore",
+        run=restore.check_restore,
+    ),
+    Check(
+        name=row_count.NAME,
+        title="Row counts are equal",
+        method="count(*) of each table in the snapshot the dump read from, the rows in the archive, and count(*) "
+        "of the restored table are equal.",
+        level="restore",
+        run=row_count.check_row_counts,
+    ),
+    Check(
+        name=schema.NAME,
+        title="The schema is equal, entry by entry",
+        method="Each definition promised is in the archive, and a dump of the restored database gives it again; "
+        "where a server words it differently, what it makes of the archive's own definition decides.",
+        level="full",
+        run=schema.check_schema,
+    ),
+    Check(
+        name=content.NAME,
+        title="The content of every table is equal",
+        method="SHA-256 of every table's rows: promised, archived, and dumped again from the restored database; "
+        "where the text or order differs, the server compares the rows.",
+        level="full",
+        run=content.check_content,
+    ),
+    Check(
+        name=sequences.NAME,
+        title="Sequences go on where they stood",
+        method="The value each sequence was at, promised, archived and restored.",
+        level="full",
+        run=sequences.check_sequences,
+    ),
+    Check(
+        name=large_objects.NAME,
+        title="Large objects are equal",
+        method="Size and SHA-256 of each, promised, archived and restored.",
+        level="full",
+        run=large_objects.check_large_objects,
+    ),
+    Check(
+        name=environment.NAME,
+        title="The environment is equal",
+        method="Encoding, locale, extensions with versions, and settings, asked by SQL on both sides.",
+        level="full",
+        run=environment.check_environment,
+    ),
+    Check(
+        name=catalog.NAME,
+        title="Every object is there",
+        method="The identities of all objects, asked of both servers' catalogs by SQL, independently of pg_dump.",
+        level="full",
+        run=catalog.check_catalog,
+    ),
+)
+
+
+def checks_of(level: Level) -> tuple[Check, ...]:
+    wanted = LEVELS.index(level)
+    return tuple(check for check in CHECKS if LEVELS.index(check.level) <= wanted)

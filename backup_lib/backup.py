@@ -1,0 +1,193 @@
+"""Makes archives: pg_dump and our own counts read one snapshot, and what is published is what both saw."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from backup_lib.archive import build_name, name_prefix, parse_name
+from backup_lib.errors import StoreError, UsageError
+from backup_lib.manifest import SUFFIX, ArchiveFacts, Compression, Format, Kind, Manifest, render_manifest
+from backup_lib.scope import choose_scope
+from backup_lib.server_programs import Programs
+from backup_lib.snapshot_dump import Progress, SnapshotDump
+from backup_lib.source import open_source
+from backup_lib.store import LocalStore, Store
+
+# Inside custom and directory archives. Level 1 of gzip for the same reason as in `codec`.
+_COMPRESS: Mapping[Compression, tuple[str, ...]] = {
+    "none": ("--compress=0",),
+    "gzip": ("--compress=1",),
+    "zstd": ("--compress=zstd:3",),  # from 16 on, where built in; else pg_dump says so
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupResult:
+    """A published archive."""
+
+    name: str
+    store: Store
+    manifest: Manifest
+    seconds: float
+    warnings: tuple[str, ...]  # pg_dump's words, and tables changed meanwhile
+
+    @property
+    def path(self) -> Path | None:
+        """Where it is on this machine; None when it is not."""
+        return self.store.path(self.name) if isinstance(self.store, LocalStore) else None
+
+
+def make_backup(
+    dsn: str,
+    destination: Path | Store,
+    *,
+    kind: Kind = "full",
+    tables: Sequence[str] = (),
+    schemas: Sequence[str] = (),
+    exclude_tables: Sequence[str] = (),
+    format: Format = "plain",
+    compression: Compression | None = None,
+    create: bool = False,
+    jobs: int = 1,
+    now: datetime | None = None,
+    programs: Programs | None = None,
+    progress: Progress | None = None,
+) -> BackupResult:
+    """Back up one database into an archive with its manifest beside it; on any failure neither is there.
+
+    :param tables, schemas, exclude_tables: names or globs, see `choose_scope`; default all.
+    :param compression: default gzip, and none for tar, which cannot be compressed.
+    :param create: the archive drops and makes its database itself (`--clean --create --if-exists`); it then
+        cannot be read into a database of another name.
+    :param jobs: pg_dump's, for the format directory.
+    :param now: what the name says; moved on by seconds while that name is taken.
+    :param programs: the client programs; default those of the server's own major.
+    :raises UsageError: when the options contradict one another.
+    :raises SourceError: when the source cannot be reached or read whole.
+    :raises StoreError, LockedError: when the destination cannot be written, or another run writes there.
+    :raises ProgramError: when pg_dump fails, or wrote other rows than there are in the snapshot.
+    """
+    packing = compression or ("none" if format == "tar" else "gzip")
+    extra = _format_options(kind, format, packing, create=create, jobs=jobs)
+    store = LocalStore(destination) if isinstance(destination, Path) else destination
+    begun = time.monotonic()
+    started_at = (now or datetime.now(UTC)).astimezone(UTC)
+    with open_source(dsn) as source, store.lock(name_prefix(source.facts.database)):
+        scope = choose_scope(
+            source.tables,
+            kind=kind,
+            tables=tables,
+            schemas=schemas,
+            exclude_tables=exclude_tables,
+            in_recovery=source.facts.in_recovery,
+        )
+        job = SnapshotDump(source, scope, programs, extra, progress)
+
+        def name_at(at: datetime) -> str:
+            return build_name(source.facts.database, at, kind=scope.kind, format=format, compression=packing)
+
+        name = _free_name(store, name_at, started_at)
+        _require_room(store, name)
+        writing = job.written_plain if format == "plain" else job.written_by_pg_dump
+        # All that can fail comes before the archive gets its name, at the end of this block.
+        with writing(store, name, packing) as written:
+            manifest = job.manifest(written.inventory)
+            facts = ArchiveFacts(
+                name=name,
+                kind=scope.kind,
+                format=format,
+                compression=packing,
+                size_bytes=written.size_bytes,
+                sha256=written.sha256,
+                started_at=started_at,
+                finished_at=datetime.now(UTC),
+                options=job.options,
+            )
+        manifest = replace(manifest, archive=facts)
+        _publish_manifest(store, name, manifest)
+    return BackupResult(
+        name=name,
+        store=store,
+        manifest=manifest,
+        seconds=time.monotonic() - begun,
+        warnings=tuple(job.warnings),
+    )
+
+
+def record_manifest(
+    dsn: str,
+    *,
+    snapshot: str | None = None,
+    kind: Kind = "full",
+    programs: Programs | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """What an archive of the database must contain, for one that somebody else makes; its `archive` is None.
+
+    :param snapshot: of a transaction that stays open and that the other pg_dump is given as well
+        (`pg_dump --snapshot`). Without it, both see the same only if nobody writes meanwhile.
+    """
+    with open_source(dsn, snapshot=snapshot) as source:
+        scope = choose_scope(source.tables, kind=kind, in_recovery=source.facts.in_recovery)
+        job = SnapshotDump(source, scope, programs, (), progress)
+        with job.dumped(lambda _: None) as inventory:
+            return job.manifest(inventory)
+
+
+def _format_options(
+    kind: Kind, format: Format, compression: Compression, *, create: bool, jobs: int
+) -> tuple[str, ...]:
+    if kind == "tables":
+        raise UsageError("tables is no kind by itself", hint="name the tables")
+    if create and (format != "plain" or kind == "data"):
+        raise UsageError(
+            "only a plain archive with definitions can create its database",
+            hint="with another format that is decided at the restore: pg_restore --clean --create",
+        )
+    if jobs != 1 and format != "directory":
+        raise UsageError("several jobs need the format directory", hint="leave jobs out, or take directory")
+    options = ["--clean", "--create", "--if-exists"] if create else []
+    if format == "plain":
+        return tuple(options)
+    if format == "tar" and compression != "none":
+        raise UsageError("a tar archive cannot be compressed", hint="take the format custom or directory")
+    options += [f"--format={format}", *_COMPRESS[compression][: format != "tar"]]
+    return (*options, f"--jobs={jobs}") if jobs != 1 else tuple(options)
+
+
+def _free_name(store: Store, name_at: Callable[[datetime], str], at: datetime) -> str:
+    taken = {item.name.removesuffix(SUFFIX) for item in store.items()}
+    while (name := name_at(at)) in taken:
+        at += timedelta(seconds=1)
+    return name
+
+
+def _require_room(store: Store, name: str) -> None:
+    """An archive needs about as much room as the newest of its kind."""
+    like = parse_name(name)
+    earlier = [
+        item
+        for item in store.items()
+        if like and (other := parse_name(item.name)) and replace(other, started_at=like.started_at) == like
+    ]
+    free = store.free_bytes()
+    if earlier and free is not None:
+        newest = max(earlier, key=lambda item: item.name)
+        if free < newest.size_bytes:
+            raise StoreError(
+                f"{store.location} has {free:,} bytes left, and {newest.name} needed {newest.size_bytes:,}",
+                hint="free some space there (pgdrill prune --dry-run), or give another folder",
+            )
+
+
+def _publish_manifest(store: Store, name: str, manifest: Manifest) -> None:
+    try:
+        with store.create(name + SUFFIX) as sink:
+            sink.write(render_manifest(manifest))
+    except BaseException:
+        store.delete(name)  # it would pass for somebody else's archive
+        raise

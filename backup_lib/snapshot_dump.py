@@ -1,0 +1,208 @@
+"""One pg_dump run in a source's snapshot, with our own count beside it: neither is believed alone."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+
+from backup_lib.codec import Compressor, Digest
+from backup_lib.dump_reader import read_inventory
+from backup_lib.dump_text import digest_archive
+from backup_lib.errors import ProgramError, SourceError, UsageError
+from backup_lib.inventory import Inventory
+from backup_lib.manifest import Compression, Manifest
+from backup_lib.process import stream
+from backup_lib.scope import Scope
+from backup_lib.server_programs import Programs, client_for
+from backup_lib.source import SourceSession, sum_up
+from backup_lib.store import LocalStore, Store
+
+Progress = Callable[[int], object]
+"""Told the bytes of plain text read so far."""
+
+# While pg_dump waits for a table, everybody else queues behind it.
+_LOCK_WAIT = "--lock-wait-timeout=5min"
+_DISTRUST = "do not trust the programs that made it: see where they are from with pgdrill doctor"
+
+
+class Written(NamedTuple):
+    """An archive that is whole, but has no name yet."""
+
+    inventory: Inventory
+    size_bytes: int
+    sha256: str  # as stored
+
+
+class SnapshotDump:
+    """One pg_dump in the source's snapshot, with our own count beside it."""
+
+    def __init__(
+        self,
+        source: SourceSession,
+        scope: Scope,
+        programs: Programs | None,
+        extra: Sequence[str],
+        progress: Progress | None,
+    ) -> None:
+        self._source = source
+        self._scope = scope
+        self._programs = programs or client_for(source.server_major, "pg_dump")
+        if self._programs.major < source.server_major:
+            raise SourceError(
+                f"pg_dump is version {self._programs.version}, the server is {source.facts.server_version}",
+                hint=f"run: pgdrill install-server {source.server_major}",
+            )
+        self._progress = progress
+        self._counting: Future[dict[int, int]] | None = None
+        self.options = (*scope.options, *extra, _LOCK_WAIT)
+        self.warnings: list[str] = []
+
+    @contextmanager
+    def written_plain(self, store: Store, name: str, compression: Compression) -> Iterator[Written]:
+        """pg_dump's text, read, packed and stored in one pass."""
+        with store.create(name) as sink:
+            digest = Digest()
+
+            def keep(data: bytes) -> None:
+                digest.update(data)
+                sink.write(data)
+
+            compressor = Compressor(keep, compression)
+            with self.dumped(compressor.write) as inventory:
+                compressor.finish()
+                yield Written(inventory, digest.size_bytes, digest.sha256)
+
+    @contextmanager
+    def written_by_pg_dump(self, store: Store, name: str, _compression: Compression) -> Iterator[Written]:
+        """A format only pg_dump can write; reading it back shows what is in it, and that it can be read."""
+        if not isinstance(store, LocalStore):
+            raise UsageError(f"only a plain archive can be written to {store.location}", hint="take the format plain")
+        with store.create_path(name) as path, self._counted_beside():
+            self._start_counting()
+            with self._pg_dump(f"--file={path}") as chunks:
+                for _ in chunks:
+                    pass
+            digest = self._beside.submit(digest_archive, path)
+            restore: list[str | Path] = [self._programs.program("pg_restore"), "--file=-", path]
+            with stream(restore, env=self._programs.env) as chunks:
+                inventory = read_inventory(self._watched(chunks, lambda _: None))
+            size_bytes, sha256 = digest.result()
+            yield Written(inventory, size_bytes, sha256)
+
+    @contextmanager
+    def dumped(self, keep: Callable[[bytes], object]) -> Iterator[Inventory]:
+        """Run pg_dump to its end, giving its text to `keep`; the rows are counted meanwhile."""
+        with self._counted_beside():
+            with self._pg_dump() as chunks:
+                inventory = read_inventory(self._watched(chunks, keep))
+            yield inventory
+
+    def manifest(self, inventory: Inventory) -> Manifest:
+        """What the source holds, once counts and archive agree.
+
+        An archive of a part promises its rows, but not all objects: its catalog is empty, as that of mere data.
+        """
+        counts = self._agreed_counts(inventory)
+        whole = self._scope.is_whole and self._scope.kind != "data"
+        return Manifest(
+            archive=None,
+            source=self._source.facts,
+            environment=self._source.environment(),
+            globals=self._source.globals(),
+            row_counts=counts,
+            catalog=self._source.catalog() if whole else (),
+            inventory=inventory,
+            tools={
+                "pgdrill": version("pgdrill"),
+                "pg_dump": self._programs.full_version,
+                "python": platform.python_version(),
+            },
+        )
+
+    def _agreed_counts(self, inventory: Inventory) -> dict[str, int]:
+        """Our count, which must be that of the rows in the archive.
+
+        Truncating or rewriting a table shows through in snapshots: where that happened between pg_dump's
+        look and ours, the count is the archive's own, and a warning says so.
+        """
+        if not inventory.complete:
+            raise ProgramError(
+                f"pg_dump's text has no end: it stops in {inventory.ends_in or 'its beginning'}", hint=_DISTRUST
+            )
+        tables = self._scope.tables
+        counts = self._start_counting().result()
+        archived: Counter[str] = Counter()
+        for data in inventory.tables:
+            archived[data.label] += data.rows
+        promised = [t for t in tables if t.kind == "r" and t.countable and not t.is_member]
+        counted: Counter[str] = Counter()
+        for table in promised:
+            counted[table.label] += counts.get(table.oid, 0)
+        wrong = [
+            table
+            for table in promised
+            if table.oid not in counts or archived.get(table.label) != counted[table.label]
+        ]
+        changed = self._source.changed(wrong)
+        for table in wrong:
+            if table not in changed:
+                raise ProgramError(
+                    f"pg_dump wrote {archived.get(table.label, 'no')} rows of {table.label}, its snapshot holds "
+                    f"{counted[table.label]}" + (f"; {len(wrong)} tables differ" if len(wrong) > 1 else ""),
+                    hint=_DISTRUST,
+                )
+            counts[table.oid] = archived[table.label]
+            self.warnings.append(
+                f"{table.label} was truncated, rewritten or dropped meanwhile: its rows are counted in the archive"
+            )
+        return sum_up(counts, tables)
+
+    def _start_counting(self) -> Future[dict[int, int]]:
+        if self._counting is None:
+            self._counting = self._beside.submit(self._source.count_rows, self._scope.tables)
+        return self._counting
+
+    @contextmanager
+    def _counted_beside(self) -> Iterator[None]:
+        with ThreadPoolExecutor(1, thread_name_prefix="pgdrill-count") as self._beside:
+            try:
+                yield
+            except BaseException:
+                with suppress(psycopg.Error):  # the source may be what failed
+                    self._source.conn.cancel_safe()  # else we would wait for a count nobody needs
+                raise
+
+    @contextmanager
+    def _pg_dump(self, *options: str) -> Iterator[Iterator[bytes]]:
+        target = self._source.target
+        with stream(
+            [
+                self._programs.program("pg_dump"),
+                *self.options,
+                *options,
+                f"--snapshot={self._source.snapshot}",
+                f"--dbname={target.conninfo}",
+            ],
+            env={**self._programs.env, **target.env},
+            on_stderr=lambda text: self.warnings.extend(text.splitlines()),
+        ) as chunks:
+            yield chunks
+
+    def _watched(self, chunks: Iterable[bytes], keep: Callable[[bytes], object]) -> Iterator[bytes]:
+        done = 0
+        for chunk in chunks:
+            # pg_dump has all its locks when it begins to write: no table changes before we count it.
+            self._start_counting()
+            keep(chunk)
+            done += len(chunk)
+            if self._progress:
+                self._progress(done)
+            yield chunk

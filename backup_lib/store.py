@@ -1,0 +1,238 @@
+"""Where archives lie. A name is published whole or not at all, and never overwritten."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from backup_lib.codec import read_chunks
+from backup_lib.errors import LockedError, StoreError
+
+_PARTIAL = ".partial"
+_REASONS = {
+    errno.ENOSPC: "free some space there, or give another folder",
+    errno.EDQUOT: "raise the quota, or give another folder",
+    errno.EACCES: "give the folder to the user this runs as, or give another one",
+    errno.EPERM: "give the folder to the user this runs as, or give another one",
+    errno.EROFS: "mount it writable, or give another folder",
+    errno.ENOENT: "make the folder, or give another one",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredItem:
+    """A file, or a folder taken as one thing; its size is then that of the files in it."""
+
+    name: str
+    size_bytes: int
+    modified_at: datetime  # UTC
+    is_folder: bool = False
+
+
+class Sink(Protocol):
+    """What is written to becomes a stored file."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+class Store(Protocol):
+    """A flat place of named files. Matched by shape alone; all of it raises StoreError."""
+
+    @property
+    def location(self) -> str:
+        """How a person names it: a folder, a URL without secrets."""
+
+    def items(self) -> list[StoredItem]:
+        """What lies there, by name; nothing half written."""
+
+    def exists(self, name: str) -> bool: ...
+
+    def open_read(self, name: str) -> Iterator[bytes]:
+        """The bytes of a file in chunks; stop early to read its head."""
+
+    def create(self, name: str) -> AbstractContextManager[Sink]:
+        """Write a file that appears, durable, when the context ends well, and not at all otherwise."""
+
+    def delete(self, name: str) -> None: ...
+
+    def lock(self, prefix: str) -> AbstractContextManager[None]:
+        """Be the only one to write names that begin with `prefix`, and clear away what dead ones left.
+
+        :raises LockedError: when another one is at it.
+        """
+
+    def free_bytes(self) -> int | None:
+        """Room that is left; None where that has no meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStore:
+    """A folder; made private (0700) when it is not there yet, files are 0600."""
+
+    folder: Path
+
+    @property
+    def location(self) -> str:
+        return str(self.folder)
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def items(self) -> list[StoredItem]:
+        if not self.folder.is_dir():
+            raise StoreError(
+                f"the folder {self.folder} does not exist"
+                if not self.folder.exists()
+                else f"{self.folder} is a file, not a folder",
+                hint="name the folder of the archives: --backups or BACKUP_DIR",
+            )
+        with self._explained(self.folder):
+            found = [path for path in self.folder.iterdir() if not path.name.startswith(".")]
+            return sorted(filter(None, map(_item, found)), key=lambda item: item.name)
+
+    def exists(self, name: str) -> bool:
+        return self.path(name).exists()
+
+    def open_read(self, name: str) -> Iterator[bytes]:
+        with self._explained(self.path(name)):
+            yield from read_chunks(self.path(name))
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[Sink]:
+        with self._explained(self.path(name)), self._partial(name) as partial:
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            self._publish(partial, name)
+
+    @contextmanager
+    def create_path(self, name: str) -> Iterator[Path]:
+        """A path at which a program makes a file or a folder; it gets its name when the context ends well."""
+        with self._explained(self.path(name)), self._partial(name) as partial:
+            yield partial
+            for file in [*(partial.iterdir() if partial.is_dir() else ()), partial]:
+                file.chmod(0o700 if file.is_dir() else 0o600)
+                _sync(file)
+            self._publish(partial, name)
+
+    def delete(self, name: str) -> None:
+        with self._explained(self.path(name)):
+            path = self.path(name)
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+            _sync(self.folder)
+
+    @contextmanager
+    def lock(self, prefix: str) -> Iterator[None]:
+        with self._explained(self.folder):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.path(f".{prefix}lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            # The kernel lets go of it when its process ends, however that ends.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise LockedError(
+                f"another run writes {prefix}* in {self.folder}",
+                hint="wait until it ends; the lock goes with its process, there is nothing to delete",
+            ) from None
+        try:
+            # Nobody else writes such names now: what is half written has lost its writer.
+            for leftover in self.folder.glob(f".{_literal(prefix)}*{_PARTIAL}"):
+                _remove(leftover)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def free_bytes(self) -> int | None:
+        with self._explained(self.folder):
+            return shutil.disk_usage(self.folder).free
+
+    @contextmanager
+    def _partial(self, name: str) -> Iterator[Path]:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial = self.path(f".{name}{_PARTIAL}")
+        try:
+            yield partial
+        finally:
+            _remove(partial)
+
+    def _publish(self, partial: Path, name: str) -> None:
+        """Give what is whole its name, which must be free: of two writers, one fails."""
+        path = self.path(name)
+        if partial.is_dir():
+            if path.exists():  # a rename would only refuse when there is something in it
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            partial.rename(path)
+        else:
+            try:
+                os.link(partial, path)
+            except FileExistsError:
+                raise
+            except OSError:  # a file system without hard links
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+                partial.rename(path)
+        _sync(self.folder)
+
+    @contextmanager
+    def _explained(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except FileExistsError as exc:
+            raise StoreError(
+                f"{path} exists already", hint="an archive is never overwritten: wait a second, or move it away"
+            ) from exc
+        except OSError as exc:
+            raise StoreError(
+                f"{path}: {exc.strerror}",
+                hint=_REASONS.get(exc.errno or 0, "see that the folder is on a working disk"),
+            ) from exc
+
+
+def _item(path: Path) -> StoredItem | None:
+    try:
+        stat = path.stat()
+        is_folder = path.is_dir()
+        size_bytes = sum(file.stat().st_size for file in path.iterdir()) if is_folder else stat.st_size
+    except FileNotFoundError:  # expired between the listing and the look; or a link to nothing
+        return None
+    return StoredItem(
+        name=path.name,
+        size_bytes=size_bytes,
+        modified_at=datetime.fromtimestamp(stat.st_mtime, UTC),
+        is_folder=is_folder,
+    )
+
+
+def _literal(text: str) -> str:
+    """For a glob: `[` and its kin stand for themselves."""
+    return "".join(f"[{character}]" if character in "*?[" else character for character in text)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Make the file, or the names in the folder, last through a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

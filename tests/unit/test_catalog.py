@@ -1,0 +1,200 @@
+"""Finding archives among other files, and the one that is meant."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from test_manifest import a_manifest
+
+from backup_lib.catalog import list_archives, resolve
+from backup_lib.errors import NoSuchArchiveError, StoreError, UsageError
+from backup_lib.manifest import SUFFIX, render_manifest
+
+DUMP = b"--\n-- PostgreSQL database dump\n--\n\n"
+
+
+def put(folder: Path, name: str, data: bytes = DUMP, *, at: str = "2025-01-01") -> Path:
+    path = folder / name
+    path.write_bytes(data)
+    seconds = datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp()
+    os.utime(path, (seconds, seconds))
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    return [archive.name for archive in list_archives(folder)]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("x.sql.gz", gzip.compress(DUMP)),
+        ("latest_backup.sql", DUMP),
+        ("backup_20250101.sql", DUMP),
+        ("cluster.sql", b"--\n-- PostgreSQL database cluster dump\n--\n"),
+        ("backup.dump", b"PGDMP\x01\x0e\0"),
+        ("x.backup", b"PGDMP\x01\x0e\0"),
+        ("dump.pgdump", DUMP),
+        ("x.dump.gz", gzip.compress(b"PGDMP\x01\x0e\0")),
+        ("x.tar", b"toc.dat\0" + bytes(600)),
+        pytest.param("empty.sql.gz", b"", id="empty"),
+        pytest.param("cut.sql.gz", b"\x1f\x8b\x08", id="cut-short"),
+        pytest.param("utf16.sql", "-- PostgreSQL".encode("utf-16"), id="re-encoded"),
+        pytest.param("d_backup_20250101_000000.sql.gz", b"<html>", id="own-name-whatever-it-holds"),
+        pytest.param("x.sql.gz.age", b"age-encryption.org/v1\n", id="encrypted"),
+    ],
+)
+def test_an_archive_is_recognised(tmp_path: Path, name: str, data: bytes) -> None:
+    put(tmp_path, name, data)
+    assert names(tmp_path) == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("README.md", b"text"),
+        ("backup.log", DUMP),
+        ("report.html", b"<html>"),
+        ("schema-picture.png", b"\x89PNG\0"),
+        ("init.sql", b"CREATE ROLE app;\n"),
+        ("access.gz", gzip.compress(b"GET /\n")),
+        ("random.gz", b"\x1f\x8b\x08rubbish"),
+        ("x.sql.gz" + SUFFIX, b"{}"),
+        ("x.sql.sha256", b"ab  x.sql"),
+        (".d_backup_20250101_000000.sql.partial", DUMP),
+        ("archive_202501.tar", b"backups/a.sql".ljust(257, b"\0") + b"ustar\x0000" + bytes(300)),
+        ("archive_202501.tar.gz", gzip.compress(b"backups/".ljust(257, b"\0") + b"ustar\x0000" + bytes(300))),
+    ],
+)
+def test_other_files_are_left_alone(tmp_path: Path, name: str, data: bytes) -> None:
+    put(tmp_path, name, data)
+    assert names(tmp_path) == []
+
+
+def test_a_folder_with_a_table_of_contents_is_an_archive(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "nightly").mkdir()
+    (tmp_path / "nightly" / "toc.dat").write_bytes(b"PGDMP")
+    assert names(tmp_path) == ["nightly"]
+
+
+def test_the_time_is_the_manifests_else_the_names_else_the_files(tmp_path: Path) -> None:
+    put(tmp_path, "a.sql")
+    put(tmp_path, "d_backup_20250301_000000_schema.sql.gz")
+    put(tmp_path, "m.sql", at="2020-01-01")
+    (tmp_path / f"m.sql{SUFFIX}").write_bytes(render_manifest(a_manifest(database="ventas")))
+    found = {archive.name: archive for archive in list_archives(tmp_path)}
+    assert found["a.sql"].taken_at_from == "file time"
+    named = found["d_backup_20250301_000000_schema.sql.gz"]
+    assert (named.taken_at, named.taken_at_from) == (datetime(2025, 3, 1, tzinfo=UTC), "name")
+    assert (named.database, named.kind, named.has_manifest) == ("d", "schema", False)
+    told = found["m.sql"]
+    assert (told.taken_at, told.taken_at_from) == (a_manifest().source.snapshot_at, "manifest")
+    assert (told.database, told.kind, told.has_manifest) == ("ventas", "full", True)
+
+
+def test_an_unreadable_manifest_does_not_hide_its_archive(tmp_path: Path) -> None:
+    put(tmp_path, "a.sql")
+    put(tmp_path, f"a.sql{SUFFIX}", b"{")
+    (found,) = list_archives(tmp_path)
+    assert (found.has_manifest, found.taken_at_from) == (True, "file time")
+
+
+def test_a_link_to_the_latest_is_an_archive_and_a_dangling_one_is_not(tmp_path: Path) -> None:
+    put(tmp_path, "a.sql")
+    (tmp_path / "latest_backup.sql").symlink_to("a.sql")
+    (tmp_path / "lost.sql").symlink_to("nowhere")
+    assert sorted(names(tmp_path)) == ["a.sql", "latest_backup.sql"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    put(tmp_path, "pos_backup_20250101_000000.sql")
+    put(tmp_path, "pos_backup_20250103_000000.sql")
+    put(tmp_path, "crm_backup_20250104_000000.sql")
+    put(tmp_path, "foreign-1.sql", at="2025-01-02")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("requests", "expected"),
+    [
+        (["latest"], ["crm_backup_20250104_000000.sql"]),
+        (["latest:pos"], ["pos_backup_20250103_000000.sql"]),
+        (["latest:foreign"], ["foreign-1.sql"]),
+        (["foreign-1.sql"], ["foreign-1.sql"]),
+        (["pos_*"], ["pos_backup_20250103_000000.sql", "pos_backup_20250101_000000.sql"]),
+        (["latest:pos", "pos_*"], ["pos_backup_20250103_000000.sql", "pos_backup_20250101_000000.sql"]),
+    ],
+)
+def test_a_request_means(folder: Path, requests: list[str], expected: list[str]) -> None:
+    assert [archive.name for archive in resolve(requests, folder)] == expected
+
+
+def test_all_are_all_the_newest_first(folder: Path) -> None:
+    times = [archive.taken_at for archive in resolve(["all"], folder)]
+    assert len(times) == 4
+    assert times == sorted(times, reverse=True)
+
+
+def test_a_random_choice_can_be_repeated(folder: Path) -> None:
+    first = resolve(["random:2"], folder, seed=5)
+    assert len(first) == 2
+    assert first == resolve(["random:2"], folder, seed=5)
+    assert len(resolve(["random:99"], folder, seed=5)) == 4
+
+
+def test_a_path_is_taken_from_where_it_is_whatever_it_holds(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = put(tmp_path_factory.mktemp("else"), "notes.txt", b"no dump")
+    (found,) = resolve([str(elsewhere)], folder)
+    assert found.path == elsewhere
+    assert [a.name for a in resolve([f"{folder}/pos_*"], elsewhere)] == [a.name for a in resolve(["pos_*"], folder)]
+
+
+def test_a_name_with_glob_characters_is_found_by_name(tmp_path: Path) -> None:
+    put(tmp_path, "a[1].sql")
+    assert resolve(["a[1].sql"], tmp_path)[0].name == "a[1].sql"
+
+
+@pytest.mark.parametrize(
+    ("request_", "message", "hint"),
+    [
+        ("pos_backup_20250101_000001.sql", "is called pos_backup_20250101_000001.sql", "did you mean pos_backup"),
+        ("zzz", "no archive in", "there is crm_backup_20250104_000000.sql, pos"),
+        ("latest:pso", "no archive of the database pso", "did you mean pos?"),
+        ("./nowhere.sql", "does not exist", ""),
+    ],
+)
+def test_what_means_nothing_is_answered_by_what_there_is(
+    folder: Path, request_: str, message: str, hint: str
+) -> None:
+    with pytest.raises(NoSuchArchiveError, match=message) as caught:
+        resolve([request_], folder)
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("request_", ["random:0", "random:many", "s3://bucket/a.sql", "https://host/a.sql"])
+def test_what_cannot_mean_anything_is_a_usage_error(folder: Path, request_: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve([request_], folder)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("request_", ["latest", "all", "random:1", "latest:pos", "*"])
+def test_a_folder_without_archives_is_never_an_empty_answer(tmp_path: Path, request_: str) -> None:
+    put(tmp_path, "README.md")
+    with pytest.raises(NoSuchArchiveError, match="holds no archive, only 1 other file"):
+        resolve([request_], tmp_path)
+
+
+def test_a_folder_that_does_not_exist_is_said(tmp_path: Path) -> None:
+    with pytest.raises(NoSuchArchiveError, match="does not exist"):
+        resolve(["latest"], tmp_path / "nowhere")
+    with pytest.raises(StoreError, match="does not exist"):
+        list_archives(tmp_path / "nowhere")

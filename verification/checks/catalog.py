@@ -1,0 +1,45 @@
+"""Is every object there, by the servers' own catalogs?"""
+
+from __future__ import annotations
+
+from verification.facts import Facts
+from verification.finding import Finding, match
+from verification.findings import capped, not_reached
+from verification.scope import scope_of
+
+NAME = "catalog"
+
+
+def check_catalog(facts: Facts) -> list[Finding]:
+    """The one comparison that pg_dump has no part in: a pg_dump that loses an object is seen here."""
+    restored = facts.restored
+    if restored is None:
+        return [not_reached(NAME, facts)]
+    if facts.manifest is None:
+        return [match(NAME, "database", f"{len(restored.catalog)} objects; the source's are not known")]
+    scope = scope_of(facts.expect, facts.manifest, facts.archived.inventory)
+    if not scope.is_whole and scope.kind != "schema":
+        return [match(NAME, "database", "a part of a database: its catalog is compared entry by entry in the schema")]
+    if facts.is_cross_major:
+        return [match(NAME, "database", "another major names objects otherwise: compared entry by entry in the schema")]
+    wanted, there = set(facts.manifest.catalog), set(restored.catalog)
+    if scope.kind == "schema":
+        wanted, there = ({o for o in side if not o.startswith("large objects ")} for side in (wanted, there))
+    found = [_fault(identity, "there, as at the source", "not there") for identity in sorted(wanted - there)]
+    found += [_fault(identity, "not there, as at the source", "there") for identity in sorted(there - wanted)]
+    if found:
+        return capped(found)
+    return [match(NAME, identity, "there") for identity in sorted(wanted)] or [match(NAME, "database", "no object")]
+
+
+def _fault(identity: str, expected: str, actual: str) -> Finding:
+    return Finding(
+        check=NAME,
+        object=identity,
+        status="fault",
+        cause="archive",
+        expected=expected,
+        actual=actual,
+        why="the source had it in the very snapshot of this backup",
+        hint="check the pg_dump that made the archive, then take another with `pgdrill backup`",
+    )

@@ -1,0 +1,145 @@
+"""Does the data mean the same there: encoding, locale, extensions, settings?"""
+
+from __future__ import annotations
+
+from backup_lib.manifest import Environment
+from verification.facts import Facts
+from verification.finding import Finding, match
+from verification.findings import capped, not_reached
+from verification.scope import scope_of
+
+NAME = "environment"
+
+
+def check_environment(facts: Facts) -> list[Finding]:
+    restored = facts.restored
+    if restored is None:
+        return [not_reached(NAME, facts)]
+    here = restored.environment
+    if facts.manifest is None:
+        encoding = facts.archived.inventory.encoding if facts.archived.inventory else None
+        return [_encoding_of_foreign(encoding, here)]
+    there = facts.manifest.environment
+    whole = scope_of(facts.expect, facts.manifest, facts.archived.inventory).kind in ("full", "schema")
+    found = _encoding(there, here) + _locale(there, here)
+    if whole:
+        found += _extensions(facts, there, here) + _settings(there, here)
+    found += [
+        Finding(
+            check=NAME,
+            object=f"index {name}",
+            status="note",
+            cause="source",
+            expected="a valid index",
+            actual="invalid at the source, so pg_dump leaves it out",
+            why="the restored database lacks an index that somebody once wanted",
+            hint="at the source: `REINDEX INDEX CONCURRENTLY` or `DROP INDEX`",
+        )
+        for name in there.invalid_indexes
+    ]
+    return (
+        capped(found) if any(f.status != "note" for f in found) else [*found, match(NAME, "database", _summary(there))]
+    )
+
+
+def _encoding(there: Environment, here: Environment) -> list[Finding]:
+    if there.encoding == here.encoding:
+        return []
+    return [_gap("encoding", there.encoding, here.encoding, "texts may be cut, refused or read otherwise")]
+
+
+def _locale(there: Environment, here: Environment) -> list[Finding]:
+    found = []
+    for name, wanted, got in (
+        ("collation", there.collate, here.collate),
+        ("character type", there.ctype, here.ctype),
+        ("locale provider", there.locale_provider, here.locale_provider),
+        ("ICU locale", there.icu_locale or "none", here.icu_locale or "none"),
+    ):
+        if _spelled_alike(wanted) != _spelled_alike(got):
+            found.append(_gap(name, wanted, got, "order, upper case and text comparison follow the locale"))
+    if not found and there.collation_version != here.collation_version:
+        found.append(
+            Finding(
+                check=NAME,
+                object="collation version",
+                status="note",
+                expected=there.collation_version or "none",
+                actual=here.collation_version or "none",
+                why="texts may sort otherwise on this system than at the source",
+            )
+        )
+    return found
+
+
+def _spelled_alike(locale: str) -> str:
+    """`en_US.UTF-8` and `en_US.utf8` are one."""
+    return locale.lower().replace("-", "")
+
+
+def _extensions(facts: Facts, there: Environment, here: Environment) -> list[Finding]:
+    found = []
+    wanted, got = ({e.name: e for e in side.extensions} for side in (there, here))
+    for name in sorted(wanted.keys() | got.keys()):
+        mine, other = wanted.get(name), got.get(name)
+        if mine == other:
+            continue
+        expected = f"version {mine.version} in {mine.schema}" if mine else "not there"
+        actual = f"version {other.version} in {other.schema}" if other else "not there"
+        if facts.is_cross_major and mine and other and mine.schema == other.schema:
+            found.append(
+                Finding(check=NAME, object=f"extension {name}", status="note", expected=expected, actual=actual,
+                        why="another major brings other versions of its extensions")
+            )  # fmt: skip
+        elif mine and other and mine.schema == other.schema:
+            found.append(_gap(f"extension {name}", expected, actual, "another version may compute other values"))
+        else:
+            found.append(
+                Finding(
+                    check=NAME, object=f"extension {name}", status="fault", cause="archive",
+                    expected=expected, actual=actual, why="what it brings is missing or lies elsewhere",
+                    hint="look for the extension's entry in the archive: `pgdrill show ARCHIVE`",
+                )
+            )  # fmt: skip
+    return found
+
+
+def _settings(there: Environment, here: Environment) -> list[Finding]:
+    missing = sorted(set(there.settings) - set(here.settings))
+    extra = sorted(set(here.settings) - set(there.settings))
+    return [
+        Finding(
+            check=NAME,
+            object=f"setting {setting.partition('=')[2] or setting}",
+            status="fault",
+            cause="archive",
+            expected=expected,
+            actual=actual,
+            why="the application would meet other settings than it was tested with",
+            hint="set it again after the restore: `ALTER DATABASE … SET …` or `ALTER ROLE … IN DATABASE … SET …`",
+        )
+        for settings, expected, actual in ((missing, "set", "not set"), (extra, "not set", "set"))
+        for setting in settings
+    ]
+
+
+def _encoding_of_foreign(encoding: str | None, here: Environment) -> Finding:
+    return match(NAME, "encoding", f"{encoding or 'not said'} in the dump, {here.encoding} restored")
+
+
+def _summary(environment: Environment) -> str:
+    names = ", ".join(f"{e.name} {e.version}" for e in environment.extensions)
+    return f"{environment.encoding}, {environment.collate}, extensions: {names or 'none'}"
+
+
+def _gap(subject: str, expected: str, actual: str, why: str) -> Finding:
+    return Finding(
+        check=NAME,
+        object=subject,
+        status="gap",
+        cause="environment",
+        expected=expected,
+        actual=actual,
+        why=why,
+        hint="drill in a server that has it: `--postgres-image IMAGE`, or install it on this machine",
+    )

@@ -1,0 +1,53 @@
+"""Are the bytes what was written?"""
+
+from __future__ import annotations
+
+from verification.facts import Facts
+from verification.finding import Finding, match
+
+NAME = "integrity"
+_WHY = "an altered or shortened archive restores something else than was backed up, or nothing"
+_HINT = "take another copy or archive: pgdrill list shows them"
+
+
+def check_integrity(facts: Facts) -> list[Finding]:
+    archived = facts.archived
+    found: list[Finding] = []
+    if archived.damage is not None:
+        found.append(_fault("archive", "readable to its last byte", archived.damage))
+    if facts.manifest_damage is not None:
+        found.append(
+            Finding(
+                check=NAME,
+                object="manifest",
+                status="fault",
+                cause="archive",
+                expected="the manifest as it was written",
+                actual=facts.manifest_damage,
+                why="without its manifest an archive is only compared with itself",
+                hint="restore the manifest from another copy, or move it away to verify without one",
+            )
+        )
+    promised = facts.manifest.archive if facts.manifest is not None else None
+    if promised is not None and archived.sha256 is not None:
+        if archived.size_bytes != promised.size_bytes:
+            found.append(_fault("size", f"{promised.size_bytes} bytes", f"{archived.size_bytes} bytes"))
+        if archived.sha256 != promised.sha256:
+            found.append(_fault("SHA-256", promised.sha256, archived.sha256))
+    if not found:
+        digest = archived.sha256 or "unknown"
+        found.append(match(NAME, "archive", f"{archived.size_bytes} bytes, SHA-256 {digest}"))
+    return found
+
+
+def _fault(subject: str, expected: str, actual: str) -> Finding:
+    return Finding(
+        check=NAME,
+        object=subject,
+        status="fault",
+        cause="archive",
+        expected=expected,
+        actual=actual,
+        why=_WHY,
+        hint=_HINT,
+    )

@@ -1,0 +1,52 @@
+"""Is every large object back, byte by byte?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from backup_lib.inventory import LargeObject
+from verification.facts import Facts
+from verification.finding import Finding, match
+from verification.findings import capped, not_reached
+from verification.scope import scope_of
+
+NAME = "large-objects"
+
+
+def check_large_objects(facts: Facts) -> list[Finding]:
+    dump, restored = facts.archived.inventory, facts.restored
+    if dump is None or restored is None:
+        return [not_reached(NAME, facts)]
+    found = []
+    promised = facts.promised
+    scope = scope_of(facts.expect, facts.manifest, dump)
+    if promised is not None and not (scope.said_by == "--expect" and scope.kind in ("tables", "schema")):
+        found += _compare(promised.large_objects, dump.large_objects, "in the archive")
+    found += _compare(dump.large_objects, restored.inventory.large_objects, "after the restore")
+    if found:
+        return capped(found)
+    return [match(NAME, f"large object {o.oid}", _digest(o)) for o in dump.large_objects] or [
+        match(NAME, "database", "no large object promised, none archived")
+    ]
+
+
+def _compare(wanted: Iterable[LargeObject], there: Iterable[LargeObject], where: str) -> list[Finding]:
+    expected, actual = ({o.oid: o for o in side} for side in (wanted, there))
+    return [
+        Finding(
+            check=NAME,
+            object=f"large object {oid}",
+            status="fault",
+            cause="archive",
+            expected=_digest(expected.get(oid)),
+            actual=f"{_digest(actual.get(oid))} {where}",
+            why="a document or picture the application points to would be gone or damaged",
+            hint="take another backup with `pgdrill backup`; dumps with -t or -n leave large objects out",
+        )
+        for oid in sorted(expected.keys() | actual.keys())
+        if _digest(expected.get(oid)) != _digest(actual.get(oid))
+    ]
+
+
+def _digest(large: LargeObject | None) -> str:
+    return f"{large.size_bytes} bytes, SHA-256 {large.sha256}" if large is not None else "none"

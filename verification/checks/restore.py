@@ -1,0 +1,83 @@
+"""Did the server take every statement?"""
+
+from __future__ import annotations
+
+import re
+
+from backup_lib.plain_loader import StatementError
+from verification.facts import Facts
+from verification.finding import Cause, Finding, Status, match
+from verification.findings import capped, not_reached
+
+NAME = "restore"
+
+# What this server lacks, whatever the archive: (message, what it is, what closes the gap).
+_LACKING = (
+    (r'extension "(.+)" is not available', "an image or installation with that extension: --postgres-image IMAGE"),
+    (r"could not open extension control file", "an image or installation with that extension: --postgres-image IMAGE"),
+    (r"could not access file|could not load library|incompatible library", "--postgres-image with that library"),
+    (r"ICU is not supported|unsupported XML feature|compression method \w+ not supported", "a server built with it:"
+     " pgdrill install-server, or --sandbox container"),
+    (r"collation .* for encoding .* does not exist|invalid .*locale name|could not create locale", "a server with that"
+     " locale: --postgres-image, or install the operating system's locale"),
+    (r"must be loaded via shared_preload_libraries", "--postgres-image with that library preloaded"),
+)  # fmt: skip
+_RESOURCES = ("53", "57", "58", "XX")  # insufficient resources, operator intervention, system and internal errors
+# Refused only because something before it was: undefined schema, table, column, function, object.
+_CONSEQUENCES = ("3F000", "42P01", "42703", "42883", "42704", "25P02")
+
+
+def check_restore(facts: Facts) -> list[Finding]:
+    load = facts.load
+    if load is None:
+        return [not_reached(NAME, facts)]
+    found = [_refused(command) for command in dict.fromkeys(load.refused)]
+    lacking = False
+    for error in load.errors:
+        finding = _judge(facts, error, lacking=lacking)
+        lacking = lacking or finding.cause == "environment"
+        found.append(finding)
+    if facts.obstacle is not None:
+        found.append(not_reached(NAME, facts))
+    return capped(found) or [match(NAME, "archive", "every statement accepted")]
+
+
+def _judge(facts: Facts, error: StatementError, *, lacking: bool) -> Finding:
+    cause: Cause = "archive"
+    status: Status = "fault"
+    why = "what the server refuses does not come back"
+    hint = f"pg_restore or psql will refuse it too: mend it at the source, then pgdrill backup ({error.sqlstate})"
+    gap = next((cure for pattern, cure in _LACKING if re.search(pattern, error.message)), None)
+    if gap is None and error.sqlstate.startswith(_RESOURCES):
+        gap = "more memory or disk for the sandbox, then drill again"
+    if gap is None and lacking and error.sqlstate in _CONSEQUENCES:
+        gap = "it follows from what is missing above"
+    if gap is None and facts.is_cross_major and error.sqlstate[:2] in ("42", "0A", "22") and error.sqlstate != "42P01":
+        gap = f"a server of the archive's own major: pgdrill install-server {facts.archive_major}"
+    if gap is not None:
+        cause, status = "environment", "gap"
+        why, hint = "this sandbox cannot hold what the archive needs; that says nothing against the archive", gap
+    actual = f"{error.message} ({error.sqlstate})"
+    return Finding(
+        check=NAME,
+        object=error.entry,
+        status=status,
+        cause=cause,
+        expected="accepted by the server",
+        actual=f"{actual}, at {error.context}" if error.context else actual,
+        why=why,
+        hint=hint,
+    )
+
+
+def _refused(command: str) -> Finding:
+    return Finding(
+        check=NAME,
+        object=command,
+        status="fault",
+        cause="archive",
+        expected="statements and rows only",
+        actual=f"the command {command}, which psql would carry out on the machine that restores",
+        why="pg_dump does not write it: somebody changed this archive, or it is not a dump",
+        hint="do not restore it with psql; find out who wrote the archive",
+    )

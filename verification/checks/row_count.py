@@ -1,0 +1,86 @@
+"""Does every table have as many rows as it had?"""
+
+from __future__ import annotations
+
+from verification.facts import Facts
+from verification.finding import Finding, match
+from verification.findings import not_reached
+from verification.scope import loaded_through, rows_by_table, scope_of, table_label, tables_in_catalog
+
+NAME = "row-count"
+
+
+def check_row_counts(facts: Facts) -> list[Finding]:
+    """Promised, archived, restored; a foreign archive's rows are counted against the restored table alone."""
+    dump, restored = facts.archived.inventory, facts.restored
+    if dump is None or restored is None:
+        return [not_reached(NAME, facts)]
+    archived = rows_by_table(dump)
+    promised = facts.manifest.row_counts if facts.manifest is not None else None
+    found = [
+        _judge(table, promised, archived.get(table), restored.row_counts.get(table))
+        for table in sorted(archived.keys() | promised_tables(facts))
+    ]
+    return found or [_nothing(facts)]
+
+
+def promised_tables(facts: Facts) -> set[str]:
+    """The tables whose rows this archive must bring, from the manifest; empty without one.
+
+    Of a whole database all that the source's catalog named, so that a pg_dump that loses a table with all
+    its traces is seen. Not the partitions that are loaded through their root: rows move between them.
+    """
+    manifest, dump = facts.manifest, facts.archived.inventory
+    if manifest is None:
+        return set()
+    scope = scope_of(facts.expect, manifest, dump)
+    if scope.kind == "schema":
+        return set()
+    through_root = {table_label(t) for t in (dump.tables if dump else ()) if loaded_through(t)}
+    if scope.is_whole:
+        return (manifest.row_counts.keys() & tables_in_catalog(manifest.catalog)) - through_root
+    return set(rows_by_table(manifest.inventory)) if manifest.inventory is not None else set()
+
+
+def _judge(table: str, promised: dict[str, int] | None, archived: int | None, restored: int | None) -> Finding:
+    expected = archived if promised is None else promised.get(table)
+    if expected is None:
+        return _fault(table, "no such table in the source's snapshot", f"{archived} rows in the archive")
+    if archived is not None and archived != expected:
+        return _fault(table, f"{expected} rows", f"{archived} rows in the archive")
+    if restored != expected:
+        return _fault(
+            table, f"{expected} rows", "no such table restored" if restored is None else f"{restored} rows restored"
+        )
+    return match(NAME, table, f"{expected} rows")
+
+
+def _fault(table: str, expected: str, actual: str) -> Finding:
+    return Finding(
+        check=NAME,
+        object=table,
+        status="fault",
+        cause="archive",
+        expected=expected,
+        actual=actual,
+        why="rows that do not come back are lost",
+        hint="pgdrill backup now, while the source is there; then look how this archive was made",
+    )
+
+
+def _nothing(facts: Facts) -> Finding:
+    dump = facts.archived.inventory
+    if facts.promised is not None and not facts.promised.tables:
+        return match(NAME, "database", "no table promised, none archived")
+    if dump is not None and dump.entries and not dump.tables:
+        return match(NAME, "database", "definitions only: no rows to count")
+    return Finding(
+        check=NAME,
+        object="database",
+        status="fault",
+        cause="archive",
+        expected="some tables",
+        actual="none",
+        why="a check that compared nothing proves nothing",
+        hint="pgdrill show ARCHIVE lists what it holds",
+    )

@@ -1,0 +1,65 @@
+"""Does every sequence go on where it stood?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from backup_lib.inventory import SequenceValue
+from verification.facts import Facts
+from verification.finding import Finding, match
+from verification.findings import capped, not_reached
+from verification.scope import scope_of
+
+NAME = "sequences"
+_Key = tuple[str | None, str | None, str]
+
+
+def check_sequences(facts: Facts) -> list[Finding]:
+    dump, restored = facts.archived.inventory, facts.restored
+    if dump is None or restored is None:
+        return [not_reached(NAME, facts)]
+    scope = scope_of(facts.expect, facts.manifest, dump)
+    promised = facts.promised.sequences if facts.promised is not None else ()
+    found = []
+    if facts.promised is not None and not (scope.said_by == "--expect" and scope.kind in ("tables", "schema")):
+        found += _compare(_by_name(promised, placed=False), _by_name(dump.sequences, placed=False), "in the archive")
+    found += _compare(_by_name(dump.sequences), _by_name(restored.inventory.sequences), "after the restore")
+    if found:
+        return capped(found)
+    return [match(NAME, s.label, _value(s)) for s in dump.sequences] or [
+        match(NAME, "database", "no sequence promised, none archived")
+    ]
+
+
+def _compare(wanted: dict[_Key, SequenceValue], there: dict[_Key, SequenceValue], where: str) -> list[Finding]:
+    found = []
+    for key in sorted(wanted.keys() | there.keys(), key=str):
+        expected, actual = wanted.get(key), there.get(key)
+        if (expected and _value(expected)) == (actual and _value(actual)):
+            continue
+        label = (expected or actual or wanted[key]).label
+        found.append(_fault(label, _value(expected), f"{_value(actual)} {where}"))
+    return found
+
+
+def _by_name(values: Iterable[SequenceValue], *, placed: bool = True) -> dict[_Key, SequenceValue]:
+    return {(value.database if placed else None, value.schema, value.name): value for value in values}
+
+
+def _value(sequence: SequenceValue | None) -> str:
+    if sequence is None:
+        return "no value"
+    return f"{sequence.last_value} ({'used' if sequence.is_called else 'not used yet'})"
+
+
+def _fault(label: str, expected: str, actual: str) -> Finding:
+    return Finding(
+        check=NAME,
+        object=label,
+        status="fault",
+        cause="archive",
+        expected=expected,
+        actual=actual,
+        why="the next insert would take a number that is in use, or leave a gap nobody can explain",
+        hint="after a restore set it with `setval`; take another backup with `pgdrill backup`",
+    )

@@ -1,0 +1,280 @@
+"""One archive's drill: restore it once, examine what came back, judge, record.
+
+`restore` is what a recovery would take, and its time is the measured RTO; `examine` proves what came back. Each
+runs once, whoever asks first. What is wrong with the archive is for the checks to find in the facts; what keeps
+the drill itself from going on becomes the facts' `obstacle`, and then nothing is verified.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+
+from backup_lib.catalog import Found
+from backup_lib.dump_text import Heading, digest_archive, read_heading
+from backup_lib.errors import BackupError, DamagedArchiveError, DamagedManifestError, UsageError
+from backup_lib.inventory import major_of
+from backup_lib.manifest import Manifest, parse_manifest
+from verification.checks import Check, Level, checks_of
+from verification.examining import examine
+from verification.facts import Archived, Facts
+from verification.finding import Finding
+from verification.mending import Mending
+from verification.phases import ANALYZE, CHECKS, DATA, FETCH, FIRST_QUERY, POST_DATA, PRE_DATA, START, Phases
+from verification.restoring import SPARE_DATABASE, Connect, connector, finish, prepare, read_archive, restore_archive
+from verification.sandbox.choice import Chosen, open_sandbox
+from verification.scope import scope_of
+
+NEWEST_MAJOR = 18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How archives are drilled: the options of the command line."""
+
+    level: Level = "full"
+    expect: tuple[str, ...] = ()
+    sandbox: str = "auto"
+    image: str | None = None
+    jobs: int = 1
+    manifest: Path | None = None  # for an archive whose manifest does not lie beside it
+    rto_s: float | None = None
+    rpo_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One check's findings, and how long it took."""
+
+    check: Check
+    findings: tuple[Finding, ...]
+    seconds: float
+
+
+class Drill:
+    """A context manager: leaving it destroys the sandbox, and `destroyed` tells whether that is proved."""
+
+    def __init__(self, found: Found, path: Path, plan: Plan, *, drill_id: str) -> None:
+        self.found = found
+        self.path = path
+        self.plan = plan
+        self.drill_id = drill_id
+        self.started_at = datetime.now(UTC)
+        self.phases = Phases()
+        self.chosen: Chosen | None = None
+        self.destroyed: bool | None = None
+        self.manifest_name: str | None = None
+        self.manifest_bytes: bytes | None = None
+        self.not_proved: list[str] = []
+        self._databases: list[str] = []
+        self._connect: Connect | None = None
+        self._judged: dict[str, Judged] = {}
+        self._restored_at: float | None = None
+        self._begun: float | None = None
+        self._examined = False
+        self._cleanup = ExitStack()
+        manifest, damage = self._read_manifest()
+        self.facts = Facts(
+            level=plan.level,
+            expect=plan.expect,
+            manifest=manifest,
+            manifest_damage=damage,
+            archived=Archived(),
+        )
+
+    def __enter__(self) -> Drill:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._cleanup.close()
+        except (BackupError, psycopg.Error) as exc:
+            self.destroyed = False
+            self._stop(exc)
+        else:
+            self.destroyed = True if self.chosen is not None else None
+
+    # The two halves
+
+    def restore(self) -> None:
+        """From the stored archive to a server that answers; the phases' clock runs."""
+        if self._begun is not None:
+            return
+        self._begun = time.monotonic()
+        try:
+            with self.phases.clock(FETCH):
+                heading = read_heading(self.path)
+            if self.plan.level == "integrity":
+                read_archive(self.path, self.facts.archived, self.phases)
+            else:
+                self._restore(heading)
+        except DamagedArchiveError as exc:
+            archived = self.facts.archived
+            archived.damage = archived.damage or exc.message
+            archived.size_bytes, archived.sha256 = digest_archive(self.path)
+        except (BackupError, psycopg.Error, OSError) as exc:
+            self._stop(exc)
+        self._restored_at = time.monotonic()
+
+    def examine(self) -> None:
+        """Take all that the checks compare."""
+        self.restore()
+        if self._examined:
+            return
+        self._examined = True
+        ready = self._connect is not None and self.facts.load is not None and self.facts.obstacle is None
+        if not ready or self.chosen is None or self._connect is None or self.facts.archived.inventory is None:
+            return
+        try:
+            with self.phases.clock(CHECKS):
+                self.facts.restored = examine(
+                    self.facts, self.chosen.sandbox, self._connect, self.path, self._databases
+                )
+        except (BackupError, psycopg.Error, OSError) as exc:
+            self._stop(exc)
+
+    def judge(self, check: Check) -> Judged:
+        """One check's findings; judged once."""
+        self.examine()
+        if check.name not in self._judged:
+            begun = time.monotonic()
+            findings = tuple(check.run(self.facts))
+            self._judged[check.name] = Judged(check=check, findings=findings, seconds=time.monotonic() - begun)
+        return self._judged[check.name]
+
+    def runs(self, check: Check) -> bool:
+        """Whether the drill's level asks for it."""
+        return check in checks_of(self.plan.level)
+
+    def close(self) -> None:
+        """Drop the spooled definitions; the drill answers no more."""
+        self.facts.archived.definitions.close()
+        if self.facts.restored is not None:
+            self.facts.restored.definitions.close()
+            if self.facts.restored.referee_definitions is not None:
+                self.facts.restored.referee_definitions.close()
+
+    def judge_all(self) -> list[Judged]:
+        return [self.judge(check) for check in checks_of(self.plan.level)]
+
+    def connect(self) -> psycopg.Connection[tuple[object, ...]]:
+        """A new connection to the restored database, after it was examined: nothing done there changes a verdict.
+
+        :raises UsageError: when nothing was restored.
+        """
+        self.examine()
+        if self._connect is None or self.facts.restored is None:
+            raise UsageError(
+                f"{self.found.name} was not restored: {self.facts.obstacle or 'see its findings'}",
+                hint="mend what the findings name; `--level restore` or `full` restores",
+            )
+        return self._connect(self._databases[-1])
+
+    @property
+    def manifest_sha256(self) -> str | None:
+        return hashlib.sha256(self.manifest_bytes).hexdigest() if self.manifest_bytes is not None else None
+
+    @property
+    def rto_s(self) -> float | None:
+        """Seconds from the stored archive to a server that answers; None where it never did."""
+        if self._begun is None or self._restored_at is None or self.facts.load is None or self.facts.obstacle:
+            return None
+        return self._restored_at - self._begun
+
+    # Restoring
+
+    def _restore(self, heading: Heading) -> None:
+        facts = self.facts
+        manifest = facts.manifest
+        major = heading.server_major or (major_of(manifest.source.server_version) if manifest else None)
+        bootstrap_role = manifest.source.bootstrap_role if manifest is not None else "postgres"
+        with self.phases.clock(START):
+            self.chosen = self._cleanup.enter_context(
+                open_sandbox(
+                    self.plan.sandbox,
+                    major=major or NEWEST_MAJOR,
+                    image=self.plan.image,
+                    bootstrap_role=bootstrap_role,
+                    jobs=self.plan.jobs,
+                )
+            )
+        sandbox = self.chosen.sandbox
+        facts.server_major = major_of(sandbox.server_version)
+        self._connect = connect = connector(sandbox)
+        database, refused = prepare(connect, manifest, heading)
+        scope = scope_of(facts.expect, manifest, None)
+        mending = Mending(connect, has_globals=manifest is not None, only_tables=scope.kind == "tables")
+        facts.load = restore_archive(
+            self.path,
+            facts.archived,
+            self.phases,
+            connect=connect,
+            database=database,
+            mending=mending,
+            jobs=self.plan.jobs,
+        )
+        for section in (PRE_DATA, DATA, POST_DATA):
+            self.phases.add(section, facts.load.section_s.get(section, 0.0), overlaps=section == DATA)
+        self._databases = _loaded(facts.load.databases, database)
+        if manifest is not None and not _makes_its_database(facts.archived):
+            refused += finish(connect, manifest)
+        facts.load.errors.extend(refused)
+        facts.made_by_drill = mending.made_labels()
+        self.not_proved += mending.sentences()
+        with self.phases.clock(ANALYZE):
+            self._analyze(connect)
+        with self.phases.clock(FIRST_QUERY), closing(connect(self._databases[-1])) as connection:
+            connection.execute("SELECT count(*) FROM pg_catalog.pg_class").fetchone()
+
+    def _analyze(self, connect: Connect) -> None:
+        """Planner statistics, which no dump holds: without them the first hours after a recovery are slow."""
+        for database in self._databases:
+            with closing(connect(database)) as connection:
+                try:
+                    connection.execute("ANALYZE")
+                except psycopg.Error as exc:
+                    if exc.sqlstate is None:
+                        raise
+                    # It runs functions of indexes and asks foreign servers; that it cannot is no fault of the archive.
+                    self.not_proved.append(f"Planner statistics: ANALYZE of {database} failed ({exc.sqlstate}).")
+
+    def _read_manifest(self) -> tuple[Manifest | None, str | None]:
+        if self.plan.manifest is not None:
+            path = self.plan.manifest
+            if not path.is_file():
+                raise UsageError(f"there is no manifest {path}", hint="name the file that pgdrill manifest --out wrote")
+        else:
+            path = self.path.with_name(self.found.manifest_name)
+            if not path.is_file():
+                return None, None
+        self.manifest_name, self.manifest_bytes = path.name, path.read_bytes()
+        try:
+            return parse_manifest(self.manifest_bytes, name=path.name), None
+        except DamagedManifestError as exc:
+            return None, exc.message
+
+    def _stop(self, exc: Exception) -> None:
+        if self.facts.obstacle is None:
+            self.facts.obstacle = (
+                exc.message if isinstance(exc, BackupError) else f"{type(exc).__name__}: {exc}".strip()
+            )
+            self.facts.obstacle_hint = (
+                exc.hint if isinstance(exc, BackupError) else "look at the sandbox's host, and drill again"
+            )
+
+
+def _loaded(databases: list[str], first: str) -> list[str]:
+    """The databases that got something; the one that was made ready stays empty if the archive makes its own."""
+    own = [name for name in databases if name != SPARE_DATABASE]
+    return own or [first]
+
+
+def _makes_its_database(archived: Archived) -> bool:
+    dump = archived.inventory
+    return dump is not None and any(entry.type == "DATABASE" for entry in dump.entries)

@@ -1,0 +1,45 @@
+"""How a dump was made, so that the restored database is dumped the same way and the texts can be compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backup_lib.inventory import Inventory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DumpShape:
+    """pg_dump's options that change its text, as far as a text shows them."""
+
+    form: str  # copy, insert, column-insert; none: no rows
+    no_owner: bool
+    create: bool
+    encoding: str | None
+
+    def options(self) -> tuple[str, ...]:
+        chosen = {"none": ("--schema-only",), "insert": ("--inserts",), "column-insert": ("--column-inserts",)}
+        options = list(chosen.get(self.form, ()))
+        if self.no_owner:
+            options.append("--no-owner")
+        if self.create:
+            options.append("--create")
+        if self.encoding:
+            options.append(f"--encoding={self.encoding}")
+        return tuple(options)
+
+
+def shape_of(dump: Inventory, promised: Inventory | None) -> DumpShape:
+    """Rows in the form the manifest promises them, else in the dump's own; all else as the dump has it."""
+    rows = promised.tables if promised is not None and promised.tables else dump.tables
+    if not (dump.tables or dump.sequences or dump.large_objects):
+        form = "none"
+    elif any(table.form == "copy" for table in rows) or not rows:
+        form = "copy"
+    else:
+        form = "column-insert" if any(table.columns for table in rows) else "insert"
+    return DumpShape(
+        form=form,
+        no_owner=bool(dump.entries) and all(entry.owner is None for entry in dump.entries),
+        create=any(entry.type == "DATABASE" for entry in dump.entries),
+        encoding=dump.encoding,
+    )

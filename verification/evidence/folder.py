@@ -1,0 +1,73 @@
+"""The folder of one drill's evidence: the record, its views, and digests of them all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from verification.evidence.record import Record, render_record
+
+RECORD = "record.json"
+SUMS = "SHA256SUMS"
+
+
+def write_evidence(reports: Path, record: Record) -> Path:
+    """Write `reports/<drill id>/` whole or not at all, and let `reports/latest` name it.
+
+    :raises OSError: when the folder cannot be written.
+    """
+    # They bring Jinja and Rich, which collecting tests need not wait for.
+    from verification.report.html import render_html
+    from verification.report.markdown import render_markdown
+
+    folder = reports / record.drill_id
+    partial = reports / f".{record.drill_id}.partial-{os.getpid()}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        _write(partial / RECORD, render_record(record))
+        _write(partial / "report.html", render_html(record).encode())
+        _write(partial / "report.md", render_markdown(record).encode())
+        write_sums(partial)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _name_latest(reports, record.drill_id)
+    return folder
+
+
+def add_file(folder: Path, name: str, data: bytes) -> None:
+    """Add what is only known after the drill, such as pytest's own JUnit file."""
+    _write(folder / name, data)
+    write_sums(folder)
+
+
+def write_sums(folder: Path) -> None:
+    """`SHA256SUMS` over the folder's files, for `sha256sum --check`."""
+    _write(folder / SUMS, "".join(_sum_lines(folder)).encode())
+
+
+def _sum_lines(folder: Path) -> Iterable[str]:
+    for path in sorted(folder.iterdir()):
+        if path.name != SUMS and not path.name.startswith("."):
+            yield f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
+
+
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
+
+
+def _name_latest(reports: Path, drill_id: str) -> None:
+    link = reports / f".latest-{os.getpid()}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(drill_id)
+    link.rename(reports / "latest")

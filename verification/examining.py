@@ -1,0 +1,176 @@
+"""The second half of a drill: what came back, asked of the sandbox by pg_dump and, independently of it, by SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from backup_lib import source
+from backup_lib.dump_events import Connect as ConnectTo
+from backup_lib.dump_events import Event
+from backup_lib.dump_reader import read_events
+from backup_lib.dump_text import open_dump_text
+from backup_lib.inventory import Inventory, TableData
+from backup_lib.inventory_builder import InventoryBuilder
+from backup_lib.load_order import Table
+from backup_lib.manifest import Environment
+from verification.checks.content import difference_key
+from verification.dump_shape import shape_of
+from verification.facts import Definitions, Difference, Facts, Restored, pair_entries
+from verification.referee import DATABASE as REFEREE
+from verification.referee import build_referee
+from verification.restoring import Connect, create_like
+from verification.row_comparison import compare_rows
+from verification.sandbox import Sandbox
+from verification.scope import loaded_through
+
+
+def examine(facts: Facts, sandbox: Sandbox, connect: Connect, path: Path, databases: list[str]) -> Restored:
+    """Take the restored side's inventory, counts, catalog and environment; ask the referee where texts differ.
+
+    :param databases: those that were loaded, in the order of the archive.
+    :raises ProgramError, psycopg.OperationalError: when the sandbox does not answer.
+    """
+    dump = facts.archived.inventory
+    if dump is None:
+        raise ValueError("nothing was read from the archive, so there is nothing to examine")
+    options = shape_of(dump, facts.promised).options()
+    with ThreadPoolExecutor(1, thread_name_prefix="pgdrill-count") as beside:
+        looked = beside.submit(_look, connect, databases, is_cluster=dump.scope == "cluster")
+        inventory, definitions = _dump_again(sandbox, databases, options, dump)
+        counts, catalog, environment = looked.result()
+    restored = Restored(
+        server_version=sandbox.server_version,
+        inventory=inventory,
+        definitions=definitions,
+        row_counts=counts,
+        catalog=catalog,
+        environment=environment,
+    )
+    if pair_entries(dump.entries, inventory.entries).changed:
+        restored.referee, restored.referee_definitions = _ask_referee(facts, sandbox, connect, databases, options)
+    restored.differences = _compare_content(dump, inventory, connect, path, databases)
+    return restored
+
+
+def _look(
+    connect: Connect, databases: list[str], *, is_cluster: bool
+) -> tuple[dict[str, int], tuple[str, ...], Environment]:
+    """By SQL; of several databases the last one's environment, which no manifest promises anyway."""
+    counts: dict[str, int] = {}
+    catalog: list[str] = []
+    for database in databases:
+        with closing(connect(database)) as connection:
+            source.pin(connection)
+            prefix = f"{database}." if is_cluster else ""
+            counts.update({prefix + table: rows for table, rows in source.row_counts(connection).items()})
+            catalog += source.catalog(connection)
+            environment = source.environment(connection)
+    return counts, tuple(catalog), environment
+
+
+def _dump_again(
+    sandbox: Sandbox, databases: list[str], options: tuple[str, ...], archived: Inventory
+) -> tuple[Inventory, Definitions]:
+    definitions = Definitions()
+    parts = []
+    for database in databases:
+        builder = InventoryBuilder(on_definition=definitions.add)
+        makes_it = any(e.type == "DATABASE" and e.name == database for e in archived.entries)
+        wanted = [option for option in options if option != "--create" or makes_it]
+        with sandbox.dump(database, wanted) as chunks:
+            for event in read_events(chunks):
+                builder.feed(event)
+        part = builder.result()
+        parts.append(_placed(part, database) if archived.scope == "cluster" else part)
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = replace(
+            whole,
+            entries=whole.entries + part.entries,
+            tables=whole.tables + part.tables,
+            sequences=whole.sequences + part.sequences,
+            large_objects=whole.large_objects + part.large_objects,
+        )
+    return whole, definitions
+
+
+def _placed(part: Inventory, database: str) -> Inventory:
+    """Said to be of that database, as a dump of the whole cluster says it."""
+    return replace(
+        part,
+        entries=tuple(replace(e, database=database) for e in part.entries),
+        tables=tuple(replace(t, database=database) for t in part.tables),
+        sequences=tuple(replace(s, database=database) for s in part.sequences),
+        large_objects=tuple(replace(o, database=database) for o in part.large_objects),
+    )
+
+
+def _ask_referee(
+    facts: Facts, sandbox: Sandbox, connect: Connect, databases: list[str], options: tuple[str, ...]
+) -> tuple[Inventory, Definitions]:
+    dump = facts.archived.inventory
+    sections = dict.fromkeys(entry.database for entry in dump.entries) if dump is not None else {}
+    inventory: Inventory | None = None
+    definitions = Definitions()
+    for section in sections:
+        with closing(connect(section or databases[0])) as connection:
+            like = source.environment(connection)
+        with closing(connect("template1")) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {REFEREE}".encode())
+            create_like(connection, REFEREE, like, None)
+        encoding = (dump.encoding if dump is not None else None) or "UTF8"
+        part, texts = build_referee(
+            sandbox, connect, facts.archived.definitions, database=section, encoding=encoding, options=options
+        )
+        for entry, text in texts:
+            definitions.add(entry, text)
+        texts.close()
+        inventory = part if inventory is None else replace(inventory, entries=inventory.entries + part.entries)
+    if inventory is None:
+        raise ValueError("a referee was asked for where there is no definition")
+    return inventory, definitions
+
+
+def _compare_content(
+    archived: Inventory, restored: Inventory, connect: Connect, path: Path, databases: list[str]
+) -> dict[tuple[str | None, str], Difference]:
+    back = {(t.database, t.schema, t.name): t for t in restored.tables}
+    found: dict[tuple[str | None, str], Difference] = {}
+    suspects: dict[str | None, set[Table]] = {}
+    for table in archived.tables:
+        other = back.get((table.database, table.schema, table.name))
+        key = (table.database, difference_key(table))
+        if other is not None and _is_same(table, other):
+            found.setdefault(key, Difference(content="identical"))
+        elif other is None and not loaded_through(table):
+            found[key] = Difference(content="different", missing=table.rows, places=("the table is not there",))
+        else:
+            suspects.setdefault(table.database, set()).add(_target(table))
+            found[key] = Difference(content="not_compared")
+    for section, tables in suspects.items():
+        with closing(connect(section or databases[-1])) as connection, open_dump_text(path) as chunks:
+            compared = compare_rows(connection, _section(read_events(chunks), section), tables)
+        found.update({(section, ".".join(table)): difference for table, difference in compared.items()})
+    return found
+
+
+def _is_same(one: TableData, other: TableData) -> bool:
+    return (one.form, one.columns, one.rows, one.sha256) == (other.form, other.columns, other.rows, other.sha256)
+
+
+def _target(table: TableData) -> Table:
+    return loaded_through(table) or tuple(part for part in (table.schema, table.name) if part)
+
+
+def _section(events: Iterable[Event], database: str | None) -> Iterator[Event]:
+    """The events of one database: all of them where the archive names none."""
+    current: str | None = None
+    for event in events:
+        if isinstance(event, ConnectTo):
+            current = event.database
+        elif current == database or database is None:
+            yield event

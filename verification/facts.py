@@ -1,0 +1,149 @@
+"""What a drill has seen, for the checks to judge: the promise, the archive, the restored database."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from backup_lib.inventory import Entry, Inventory, major_of
+from backup_lib.manifest import Environment, Manifest
+from backup_lib.plain_loader import LoadReport
+
+Content = Literal["identical", "reordered", "different", "not_compared"]
+
+
+class Definitions:
+    """The text of a dump's definitions, in its order; beyond some MiB on disk, since dumps have no bound."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=32 << 20)  # noqa: SIM115 - lives as long as the drill
+        self._places: list[tuple[Entry, int, int]] = []
+
+    def add(self, entry: Entry, text: bytes) -> None:
+        self._places.append((entry, self._file.tell(), len(text)))
+        self._file.write(text)
+
+    def __iter__(self) -> Iterator[tuple[Entry, bytes]]:
+        for place in range(len(self._places)):
+            yield self._places[place][0], self.text(place)
+
+    def text(self, place: int) -> bytes:
+        """The text of the entry at this place in the inventory's `entries`."""
+        _, offset, size = self._places[place]
+        self._file.seek(offset)
+        return self._file.read(size)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@dataclass(slots=True, kw_only=True)
+class Archived:
+    """What was read from the archive."""
+
+    size_bytes: int | None = None
+    sha256: str | None = None  # as stored
+    inventory: Inventory | None = None  # None: nothing of a dump could be read
+    damage: str | None = None  # why it could not be read to its end
+    definitions: Definitions = field(default_factory=Definitions)
+
+
+@dataclass(slots=True, kw_only=True)
+class Difference:
+    """One table whose restored rows are not the archive's, as the sandbox's server reads both."""
+
+    content: Content
+    missing: int = 0  # archived rows that are not in the restored table
+    unexpected: int = 0
+    columns: Mapping[str, int] = field(default_factory=dict)  # column → rows in which it differs
+    places: tuple[str, ...] = ()  # "row 17 (key 3f2a…)", the first few
+
+
+@dataclass(slots=True, kw_only=True)
+class Restored:
+    """What came back, asked of the sandbox after the restore."""
+
+    server_version: str
+    inventory: Inventory
+    definitions: Definitions
+    row_counts: Mapping[str, int]
+    catalog: tuple[str, ...]
+    environment: Environment
+    differences: dict[tuple[str | None, str], Difference] = field(default_factory=dict)
+    referee: Inventory | None = None  # None: not needed
+    referee_definitions: Definitions | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Facts:
+    """All that the checks judge. `None` where a step was not reached or not asked for."""
+
+    level: str
+    expect: tuple[str, ...]  # from --expect; empty: what the manifest or the dump says
+    manifest: Manifest | None
+    manifest_damage: str | None
+    archived: Archived
+    load: LoadReport | None = None
+    restored: Restored | None = None
+    server_major: int | None = None
+    obstacle: str | None = None  # why the drill could not go on
+    obstacle_hint: str = ""
+    made_by_drill: tuple[str, ...] = ()  # labels of entries that stand for what the drill had to make itself
+
+    @property
+    def promised(self) -> Inventory | None:
+        return self.manifest.inventory if self.manifest is not None else None
+
+    @property
+    def archive_major(self) -> int | None:
+        """The source server's."""
+        if self.archived.inventory is not None and self.archived.inventory.server_version:
+            return major_of(self.archived.inventory.server_version)
+        return major_of(self.manifest.source.server_version) if self.manifest is not None else None
+
+    @property
+    def is_cross_major(self) -> bool:
+        return None not in (self.archive_major, self.server_major) and self.archive_major != self.server_major
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Two inventories' entries, matched; `places` index into each side's `entries`."""
+
+    same: list[tuple[int, int]]  # equal in owner and text
+    changed: list[tuple[int, int]]
+    missing: list[int]  # on the first side only
+    extra: list[int]  # on the second side only
+
+
+def pair_entries(first: Iterable[Entry], second: Iterable[Entry]) -> Pairs:
+    """Match entries by database, type, schema and name.
+
+    Where several share these (casts, default privileges, operators), equal ones are matched first, and what
+    then remains in the order of the dumps: losing one of three is one entry missing, not two changed.
+    """
+    left, right = list(first), list(second)
+    groups: dict[tuple[str | None, str, str | None, str], tuple[list[int], list[int]]] = {}
+    for side, entries in enumerate((left, right)):
+        for place, entry in enumerate(entries):
+            key = (entry.database, entry.type, entry.schema, entry.name)
+            groups.setdefault(key, ([], []))[side].append(place)
+    pairs = Pairs([], [], [], [])
+    for lefts, rights in groups.values():
+        rest = list(rights)
+        unmatched = []
+        for place in lefts:
+            mine = left[place]
+            twin = next((r for r in rest if (right[r].sha256, right[r].owner) == (mine.sha256, mine.owner)), None)
+            if twin is None:
+                unmatched.append(place)
+            else:
+                rest.remove(twin)
+                pairs.same.append((place, twin))
+        shared = min(len(unmatched), len(rest))
+        pairs.changed.extend(zip(unmatched[:shared], rest[:shared], strict=True))
+        pairs.missing.extend(unmatched[shared:])
+        pairs.extra.extend(rest[shared:])
+    return pairs

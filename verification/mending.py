@@ -1,0 +1,76 @@
+"""What the drill makes itself because the archive needs it and does not hold it; each is said in the record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import psycopg
+from psycopg import sql
+
+Connect = Callable[[str], psycopg.Connection[tuple[object, ...]]]
+
+_ROLE = re.compile(r'role "(.*)" does not exist')
+_SCHEMA = re.compile(r'schema "(.*)" does not exist')
+_TABLESPACE = re.compile(r'tablespace "(.*)" does not exist')
+# Entries of a dump of single tables, which never makes its schemas.
+_OF_TABLES = frozenset(
+    {
+        "TABLE", "TABLE DATA", "TABLE ATTACH", "SEQUENCE", "SEQUENCE OWNED BY", "SEQUENCE SET", "DEFAULT", "CONSTRAINT",
+        "CHECK CONSTRAINT", "FK CONSTRAINT", "INDEX", "INDEX ATTACH", "TRIGGER", "RULE", "POLICY", "ROW SECURITY",
+        "STATISTICS", "ACL", "COMMENT", "VIEW", "MATERIALIZED VIEW", "MATERIALIZED VIEW DATA", "PUBLICATION TABLE",
+    }
+)  # fmt: skip
+
+
+class Mending:
+    """Called by the loader with what the server refused.
+
+    :param has_globals: the manifest brought the roles and tablespaces, so one that is missing is a fault.
+    :param only_tables: the archive is known to hold single tables.
+    """
+
+    def __init__(self, connect: Connect, *, has_globals: bool, only_tables: bool) -> None:
+        self._connect = connect
+        self._has_globals = has_globals
+        self._only_tables = only_tables
+        self._types: set[str] = set()
+        self.roles: list[str] = []
+        self.schemas: list[str] = []
+        self.tablespaces: list[str] = []
+
+    def saw(self, entry_type: str) -> None:
+        self._types.add(entry_type)
+
+    def __call__(self, exc: psycopg.Error, database: str) -> str | None:
+        message = exc.diag.message_primary or ""
+        if not self._has_globals:
+            if found := _ROLE.fullmatch(message):
+                return self._make(database, "CREATE ROLE {}", found[1], self.roles, "role")
+            if found := _TABLESPACE.fullmatch(message):
+                statement = "CREATE TABLESPACE {} LOCATION ''"
+                return self._make(database, statement, found[1], self.tablespaces, "tablespace")
+        if (found := _SCHEMA.fullmatch(message)) and (self._only_tables or self._types <= _OF_TABLES):
+            return self._make(database, "CREATE SCHEMA {}", found[1], self.schemas, "schema")
+        return None
+
+    def _make(self, database: str, statement: str, name: str, made: list[str], what: str) -> str | None:
+        if name in made:
+            return None  # it did not help the first time
+        with self._connect(database) as connection:
+            connection.execute("SET allow_in_place_tablespaces = on")
+            connection.execute(sql.SQL(statement).format(sql.Identifier(name)))  # type: ignore[arg-type]
+        made.append(name)
+        return f"{what} {name}"
+
+    def made_labels(self) -> tuple[str, ...]:
+        """As entries of a dump of the restored database name what was made in it."""
+        return tuple(f"SCHEMA {name}" for name in self.schemas)
+
+    def sentences(self) -> list[str]:
+        """For the record: what a restore elsewhere needs beforehand."""
+        return [
+            f"The archive does not hold the {what} it needs; the drill made {', '.join(sorted(made))}."
+            for what, made in (("roles", self.roles), ("schemas", self.schemas), ("tablespaces", self.tablespaces))
+            if made
+        ]

@@ -1,0 +1,305 @@
+"""The pytest plugin: options, the fixtures `drill` and `restored`, and an exit status that is 0 only if all is proved.
+
+It is loaded into every pytest run where pgdrill is installed, and does nothing there until a test asks for one of
+its fixtures.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from backup_lib.catalog import Found
+    from verification.drill import Drill
+    from verification.evidence.record import Record
+
+LEVELS = ("integrity", "restore", "full")
+SANDBOXES = ("auto", "container", "embedded")
+_STATE = pytest.StashKey["_State"]()
+_JUNIT = "junit.xml"
+
+
+@dataclass(slots=True)
+class _State:
+    """One pytest run's drills."""
+
+    requests: tuple[str, ...]
+    reports: Path
+    run_id: str
+    archives: dict[str, Found] | None = None  # by parameter id; None until a test asks
+    expected: list[str] = field(default_factory=list)  # ids of the archives that must end verified
+    verdicts: dict[str, str] = field(default_factory=dict)  # by id
+    folders: dict[str, str] = field(default_factory=dict)  # by id
+    junit: Path | None = None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("pgdrill", "restore drills of PostgreSQL archives")
+    add = group.addoption
+    add("--archive", action="append", metavar="NAME", dest="pgdrill_archive",
+        help="latest (default), latest:DB, all, random:N, a name, glob or path; repeatable")  # fmt: skip
+    add(
+        "--backups",
+        metavar="PLACE",
+        dest="pgdrill_backups",
+        help="where archives lie (default: BACKUP_DIR or ./backups)",
+    )
+    add("--sandbox", choices=SANDBOXES, default="auto", dest="pgdrill_sandbox",
+        help="the throwaway server: auto (default), container or embedded")  # fmt: skip
+    add("--postgres-image", metavar="IMAGE", dest="pgdrill_image",
+        help="container image (default: postgres:<major of the archive>)")  # fmt: skip
+    add("--expect", metavar="WHAT", dest="pgdrill_expect",
+        help="full, schema, data, or tables by name: what the archive must hold (default: what its manifest says)")  # fmt: skip
+    add("--manifest", metavar="FILE", type=Path, dest="pgdrill_manifest",
+        help="the manifest of an archive that has none beside it")  # fmt: skip
+    add("--level", choices=LEVELS, default="full", dest="pgdrill_level",
+        help="integrity: read it; restore: and restore and count; full (default): and compare everything")  # fmt: skip
+    add(
+        "--jobs", type=int, metavar="N", dest="pgdrill_jobs", help="connections that restore (default: one a processor)"
+    )
+    add(
+        "--rto",
+        type=float,
+        metavar="SECONDS",
+        dest="pgdrill_rto",
+        help="recovery time objective; missed, the drill fails",
+    )
+    add(
+        "--rpo",
+        type=float,
+        metavar="SECONDS",
+        dest="pgdrill_rpo",
+        help="recovery point objective; missed, the drill fails",
+    )
+    add("--reports", type=Path, metavar="FOLDER", dest="pgdrill_reports", help="where records go (default: ./reports)")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest's own JUnit plugin looks at its option
+def pytest_configure(config: pytest.Config) -> None:
+    option = config.option
+    now = datetime.now(UTC)
+    state = _State(
+        requests=tuple(option.pgdrill_archive or ("latest",)),
+        reports=option.pgdrill_reports or Path("reports"),
+        run_id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
+    )
+    config.stash[_STATE] = state
+    config.addinivalue_line("markers", "drill(check): asks one of the drill's checks")
+    if not hasattr(config, "workerinput") and _asks_for_drills(config) and option.xmlpath is None:
+        state.junit = state.reports / f".junit-{state.run_id}.xml"
+        option.xmlpath = str(state.junit)
+
+
+def _asks_for_drills(config: pytest.Config) -> bool:
+    """Whether the suite itself is named: a JUnit file is written for it without being asked for."""
+    here = Path(__file__).parent
+    for argument in config.args:
+        name = argument.partition("::")[0]
+        if config.option.pyargs and name.partition(".")[0] == "verification":
+            return True
+        path = config.invocation_params.dir / name
+        if path.exists() and (here == path.resolve() or here in path.resolve().parents):
+            return True
+    return bool(config.option.pgdrill_archive)
+
+
+# Which archives
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "drill" in metafunc.fixturenames:
+        archives = _archives(metafunc.config)
+        marks = (
+            [pytest.mark.xdist_group(name) for name in archives]
+            if _has_xdist(metafunc.config)
+            else [()] * len(archives)
+        )
+        parameters = [pytest.param(name, id=name, marks=mark) for name, mark in zip(archives, marks, strict=True)]
+        metafunc.parametrize("drill", parameters, indirect=True, scope="session")
+
+
+def _has_xdist(config: pytest.Config) -> bool:
+    return config.pluginmanager.has_plugin("xdist")
+
+
+def _archives(config: pytest.Config) -> dict[str, Found]:
+    """The archives asked for, by parameter id: what was asked for if that is one archive, so that ids are stable."""
+    from backup_lib.catalog import resolve
+    from backup_lib.errors import BackupError
+
+    state = config.stash[_STATE]
+    if state.archives is not None:
+        return state.archives
+    requests = getattr(config, "workerinput", {}).get("pgdrill_requests") or state.requests
+    place = Path(config.option.pgdrill_backups or os.environ.get("BACKUP_DIR") or "backups")
+    state.archives = {}
+    try:
+        for request in requests:
+            found = resolve([request], place, seed=int.from_bytes(state.run_id.encode(), "big"))
+            for archive in found:
+                state.archives[request if len(found) == 1 else archive.name] = archive
+    except BackupError as exc:
+        state.archives = None
+        raise _NothingToDrill(str(exc), exc.exit_status) from exc
+    state.expected = list(state.archives)
+    return state.archives
+
+
+class _NothingToDrill(pytest.UsageError):
+    """`exit_status` is what the command `pgdrill verify` exits with; pytest itself exits with 4."""
+
+    def __init__(self, message: str, exit_status: int) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
+
+
+# Fixtures
+
+
+@pytest.fixture(scope="session")
+def drill(request: pytest.FixtureRequest) -> Iterator[Drill]:
+    """The drill of one archive. All tests of an archive share it, and so its one restore."""
+    from verification.drill import Drill
+    from verification.evidence.builder import build_record
+    from verification.evidence.folder import write_evidence
+
+    config = request.config
+    state = config.stash[_STATE]
+    name = request.param
+    found = _archives(config)[name]
+    drill_id = f"{state.run_id}-{list(_archives(config)).index(name) + 1}"
+    with Drill(found, _local(found), _plan(config), drill_id=drill_id) as drill:
+        yield drill
+        drill.judge_all()
+    record = build_record(drill, finished_at=datetime.now(UTC))
+    drill.close()
+    state.verdicts[name] = record.verdict
+    state.folders[name] = str(write_evidence(state.reports, record))
+
+
+@pytest.fixture
+def restored(drill: Drill) -> Iterator[psycopg.Connection[Any]]:
+    """A psycopg connection, in autocommit mode, to the restored database: your own tests of it are checks too.
+
+    Everything was compared before, so a test may write.
+    """
+    with drill.connect() as connection:
+        yield connection
+
+
+def _local(found: Found) -> Path:
+    from backup_lib.errors import UsageError
+
+    if found.path is None:
+        raise UsageError(f"{found.name} does not lie on this machine", hint="copy it here first")
+    return found.path
+
+
+def _plan(config: pytest.Config) -> Any:
+    from verification.drill import Plan
+
+    option = config.option
+    return Plan(
+        level=option.pgdrill_level,
+        expect=tuple(filter(None, (option.pgdrill_expect or "").split(","))),
+        sandbox=option.pgdrill_sandbox,
+        image=option.pgdrill_image,
+        jobs=option.pgdrill_jobs or os.cpu_count() or 1,
+        manifest=option.pgdrill_manifest,
+        rto_s=option.pgdrill_rto,
+        rpo_s=option.pgdrill_rpo,
+    )
+
+
+# Workers of xdist: one archive's tests stay on one, and all see the same archives
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    config = node.config
+    if _asks_for_drills(config):
+        node.workerinput["pgdrill_requests"] = [str(found.path or found.name) for found in _archives(config).values()]
+        node.workerinput["pgdrill_run_id"] = config.stash[_STATE].run_id
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    state = node.config.stash[_STATE]
+    output = getattr(node, "workeroutput", {})
+    state.verdicts.update(output.get("pgdrill_verdicts", {}))
+    state.folders.update(output.get("pgdrill_folders", {}))
+
+
+# The end
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    state = config.stash[_STATE]
+    if hasattr(config, "workerinput"):
+        config.workeroutput["pgdrill_verdicts"] = state.verdicts  # type: ignore[attr-defined]
+        config.workeroutput["pgdrill_folders"] = state.folders  # type: ignore[attr-defined]
+        return
+    collecting = config.option.collectonly
+    if state.expected and not collecting and session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
+        if any(state.verdicts.get(name) != "verified" for name in state.expected):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """By now pytest has written its JUnit file: it belongs to each drill of the run."""
+    state = config.stash.get(_STATE, None)
+    if state is None or state.junit is None or not state.junit.is_file():
+        return
+    from verification.evidence.folder import add_file
+
+    for folder in state.folders.values():
+        add_file(Path(folder), _JUNIT, state.junit.read_bytes())
+    state.junit.unlink()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    if not _asks_for_drills(config):
+        return []
+    option = config.option
+    place = option.pgdrill_backups or os.environ.get("BACKUP_DIR") or "backups"
+    asked = ", ".join(config.stash[_STATE].requests)
+    return [f"pgdrill: {asked} in {place}, level {option.pgdrill_level}, sandbox {option.pgdrill_sandbox}"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    state = config.stash[_STATE]
+    for name in state.expected:
+        if name in state.folders:
+            _print_record(terminalreporter, Path(state.folders[name]))
+        elif not config.option.collectonly:
+            terminalreporter.section(f"drill of {name}", red=True)
+            terminalreporter.line("not verified: none of its tests ran to the end", red=True)
+
+
+def _print_record(terminal: pytest.TerminalReporter, folder: Path) -> None:
+    from rich.console import Console
+
+    from verification.evidence.folder import RECORD
+    from verification.evidence.record import read_record
+    from verification.report.terminal import render_terminal
+
+    record: Record = read_record(folder / RECORD)
+    terminal.section(f"drill of {record.archive.name}")
+    width = terminal._tw.fullwidth
+    console = Console(width=width, force_terminal=terminal.hasmarkup, no_color=not terminal.hasmarkup, highlight=False)
+    with console.capture() as captured:
+        console.print(render_terminal(record, width=width))
+    terminal.write(captured.get())
+    terminal.line(f"report: {folder / 'report.html'}")

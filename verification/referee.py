@@ -1,0 +1,70 @@
+"""The referee: what this very server makes of the archive's own definitions.
+
+A server writes some definitions in other words than they were given to it. A second, empty database in the same
+sandbox is built from the archive's definitions alone and dumped by the same pg_dump: the restored database must
+equal it, entry by entry. That needs no list of rewordings, and holds across majors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import psycopg
+
+from backup_lib.dump_reader import DumpEnd, EntryStart, Event, InventoryBuilder, Sql, read_events
+from backup_lib.inventory import Entry, Inventory
+from backup_lib.plain_loader import Loader
+from verification.facts import Definitions
+from verification.sandbox import Sandbox
+
+DATABASE = "pgdrill_referee"
+_PREAMBLE = (
+    b"SET client_encoding = '%s';\nSET standard_conforming_strings = on;\nSET check_function_bodies = false;\n"
+    b"SET xmloption = content;\nSET client_min_messages = warning;\nSET row_security = off;\n"
+    b"SELECT pg_catalog.set_config('search_path', '', false);\n"
+)
+
+
+def build_referee(
+    sandbox: Sandbox,
+    connect: Callable[[str], psycopg.Connection[tuple[object, ...]]],
+    definitions: Definitions,
+    *,
+    database: str | None,
+    encoding: str,
+    options: tuple[str, ...],
+) -> tuple[Inventory, Definitions]:
+    """Build one database from its definitions, dump it, and drop nothing: the sandbox is thrown away anyway.
+
+    :param database: the section of the archive, as its entries name it.
+    :param encoding: the dump's client_encoding.
+    :param options: those the restored database was dumped with.
+    """
+    with Loader(connect, DATABASE) as loader:
+        loader.load(_events(definitions, database, encoding))
+    texts = Definitions()
+    builder = InventoryBuilder(on_definition=texts.add)
+    wanted = [option for option in options if option != "--create"]
+    if "--schema-only" not in wanted:
+        wanted.append("--schema-only")
+    with sandbox.dump(DATABASE, wanted) as chunks:
+        for event in read_events(chunks):
+            builder.feed(event)
+    inventory = builder.result()
+    placed = tuple(replace(entry, database=database) for entry in inventory.entries)
+    return replace(inventory, entries=placed), texts
+
+
+def _events(definitions: Definitions, database: str | None, encoding: str) -> Iterator[Event]:
+    yield Sql(_PREAMBLE % encoding.encode())
+    for entry, text in definitions:
+        if entry.database == database and not _is_of_the_database(entry):
+            yield EntryStart(entry.type, entry.schema, entry.name, entry.owner)
+            yield Sql(text + b"\n")
+    yield DumpEnd(complete=True, ends_in=None)
+
+
+def _is_of_the_database(entry: Entry) -> bool:
+    """About the database itself, by its name: not of this one."""
+    return entry.type in ("DATABASE", "DATABASE PROPERTIES") or entry.name.startswith("DATABASE ")

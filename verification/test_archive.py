@@ -1,0 +1,91 @@
+"""The suite: every archive asked for must pass all of it. One restore serves all its tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from verification.checks import CHECKS
+from verification.drill import Drill
+from verification.evidence.builder import missed_objectives
+from verification.finding import Finding
+
+_BY_NAME = {check.name: check for check in CHECKS}
+
+
+def test_restore_benchmark(drill: Drill, benchmark: Any) -> None:
+    """From the stored archive to a server that answers: once, since a restore is long, and really starts cold."""
+    benchmark.group = "restore"
+    benchmark.pedantic(drill.restore, rounds=1, iterations=1, warmup_rounds=0)
+    benchmark.extra_info.update({phase.name: round(phase.seconds, 3) for phase in drill.phases.records()})
+    benchmark.extra_info["archive"] = drill.found.name
+    if drill.facts.obstacle is not None:
+        pytest.fail(f"could not verify: {drill.facts.obstacle}\nhint: {drill.facts.obstacle_hint}", pytrace=False)
+
+
+def test_bytes_are_intact(drill: Drill) -> None:
+    demand(drill, "integrity")
+
+
+def test_dump_is_complete(drill: Drill) -> None:
+    demand(drill, "completeness")
+
+
+def test_restores_without_an_error(drill: Drill) -> None:
+    demand(drill, "restore")
+
+
+def test_row_counts_are_equal(drill: Drill) -> None:
+    demand(drill, "row-count")
+
+
+def test_schema_is_equal_entry_by_entry(drill: Drill) -> None:
+    demand(drill, "schema")
+
+
+def test_content_of_every_table_is_equal(drill: Drill) -> None:
+    demand(drill, "content")
+
+
+def test_sequences_go_on_where_they_stood(drill: Drill) -> None:
+    demand(drill, "sequences")
+
+
+def test_large_objects_are_equal(drill: Drill) -> None:
+    demand(drill, "large-objects")
+
+
+def test_environment_is_equal(drill: Drill) -> None:
+    demand(drill, "environment")
+
+
+def test_every_object_is_there(drill: Drill) -> None:
+    demand(drill, "catalog")
+
+
+def test_objectives_are_met(drill: Drill) -> None:
+    """RTO and RPO, as far as --rto and --rpo set them."""
+    drill.examine()
+    _report(missed_objectives(drill))
+
+
+def demand(drill: Drill, name: str) -> None:
+    """Fail with the findings of one check, unless all it compared is equal."""
+    check = _BY_NAME[name]
+    if not drill.runs(check):
+        pytest.skip(f"--level {drill.plan.level} does not ask for it")
+    _report([finding for finding in drill.judge(check).findings if finding.status in ("fault", "gap")])
+
+
+def _report(bad: list[Finding]) -> None:
+    if bad:
+        pytest.fail("\n".join(_render(finding) for finding in bad), pytrace=False)
+
+
+def _render(finding: Finding) -> str:
+    lead = "FAULT" if finding.status == "fault" else "COULD NOT VERIFY"
+    return (
+        f"{lead} ({finding.cause}) {finding.object}\n  expected: {finding.expected}\n  found:    {finding.actual}\n"
+        f"  why:      {finding.why}\n  next:     {finding.hint}"
+    )
