@@ -7,11 +7,6 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
-class DumpStart:
-    """`-- PostgreSQL database dump`, or of a cluster: what follows belongs to no entry until one starts."""
-
-
-@dataclass(frozen=True, slots=True)
 class EntryStart:
     """A `-- Name: …; Type: …; Schema: …; Owner: …` line (or `-- Data for Name: …`). Lasts until the next one."""
 
@@ -63,6 +58,11 @@ class Connect:
 
 
 @dataclass(frozen=True, slots=True)
+class Trailer:
+    """`-- PostgreSQL database dump complete`, or of a cluster: what follows belongs to no entry, and to no database."""
+
+
+@dataclass(frozen=True, slots=True)
 class MetaCommand:
     """Any backslash command but `\\connect`, `\\restrict` and `\\unrestrict`: psql would act on it, nobody else may.
 
@@ -86,4 +86,4 @@ class DumpEnd:
     size_bytes: int = 0
 
 
-Event = DumpStart | EntryStart | Sql | CopyStart | CopyData | CopyEnd | Connect | MetaCommand | DumpEnd
+Event = EntryStart | Sql | CopyStart | CopyData | CopyEnd | Connect | Trailer | MetaCommand | DumpEnd

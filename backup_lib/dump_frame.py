@@ -45,18 +45,17 @@ class Sections:
         if self._ended:
             self._sound = False
 
-    def mark(self, *, cluster: bool, end: bool) -> bool:
-        """A header or trailer stands here; is it a header?"""
+    def mark(self, *, cluster: bool, end: bool) -> None:
+        """A header or trailer stands here."""
         if end:
             self._sound &= bool(self._open) and self._open.pop() is cluster
             self._ended = self._ended or not self._open
-            return False
+            return
         # A database inside a database: two dumps in one file, the first of them cut short.
         self._sound &= not self._ended and self._open == ([] if cluster or self.scope == "database" else [True])
         if cluster:
             self.scope = "cluster"
         self._open.append(cluster)
-        return True
 
 
 def _kind_of(head: bytes) -> str:

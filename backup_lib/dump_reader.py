@@ -22,11 +22,11 @@ from backup_lib.dump_events import (
     CopyEnd,
     CopyStart,
     DumpEnd,
-    DumpStart,
     EntryStart,
     Event,
     MetaCommand,
     Sql,
+    Trailer,
 )
 from backup_lib.dump_frame import Sections, skip_to_text
 from backup_lib.inventory import Entry, Inventory
@@ -39,12 +39,12 @@ __all__ = [
     "CopyEnd",
     "CopyStart",
     "DumpEnd",
-    "DumpStart",
     "EntryStart",
     "Event",
     "InventoryBuilder",
     "MetaCommand",
     "Sql",
+    "Trailer",
     "read_events",
     "read_inventory",
 ]
@@ -175,9 +175,10 @@ class _Reader:
             self._hashed = self._at
         elif section := _SECTION.fullmatch(line):
             yield from self._flush_comments()
-            self._entry = None
-            if self._sections.mark(cluster=bool(section[1]), end=bool(section[2])):
-                yield DumpStart()
+            self._sections.mark(cluster=bool(section[1]), end=bool(section[2]))
+            if section[2]:
+                self._entry = None
+                yield Trailer()
         elif entry := _ENTRY.fullmatch(line):
             yield from self._flush_comments()
             self._sections.content()

@@ -12,10 +12,10 @@ from backup_lib.dump_events import (
     CopyData,
     CopyStart,
     DumpEnd,
-    DumpStart,
     EntryStart,
     Event,
     Sql,
+    Trailer,
 )
 from backup_lib.inventory import Entry, Inventory, SequenceValue, TableData
 from backup_lib.sql_lexer import Rules
@@ -83,7 +83,7 @@ class InventoryBuilder:
                 self._begin_copy(target, columns)
             case Connect(database):
                 self._leave(database)
-            case DumpStart():
+            case Trailer():
                 self._leave(None)
             case DumpEnd():
                 self._finish()

@@ -112,8 +112,9 @@ def parse_manifest(data: bytes, *, name: str = "manifest") -> Manifest:
     try:
         version = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("schema_version", b"")
         if bytes(version) != str(SCHEMA_VERSION).encode():
+            found = bytes(version).decode() or "missing"
             raise DamagedManifestError(
-                f"{name}: schema_version is {bytes(version).decode() or 'missing'}, this pgdrill reads {SCHEMA_VERSION}",
+                f"{name}: schema_version is {found}, this pgdrill reads {SCHEMA_VERSION}",
                 hint="use the pgdrill that wrote it, or a newer one",
             )
         return msgspec.json.decode(data, type=Manifest)

@@ -129,6 +129,8 @@ class Loader:
         self._order = LoadOrder()
         self._budget = Budget(BUFFERED_BYTES)
         self._block: Block | None = None
+        self._entry: EntryStart | None = None
+        self._failed: EntryStart | None = None  # the entry whose rest is passed over
         self._clock = _SectionClock()
         self._open(database)
 
@@ -184,8 +186,7 @@ class Loader:
         self._idle: Queue[Connection] = Queue()
         self._settings: list[bytes] = []  # SET lines of the preamble, for each further connection
         self._state: dict[bytes, bytes] = {}  # default_tablespace and the like, as they stand now
-        self._entry: EntryStart | None = None
-        self._failed: EntryStart | None = None  # the entry whose rest is passed over
+        self._entry = self._failed = None
         self._text: list[bytes] = []  # the entry's statements so far; run together at its end
         self._loaded: set[Table] = set()  # so that the second block for a partitioned table's root does not empty it
 
@@ -320,9 +321,7 @@ class Loader:
                     break
         block.drain()
         with self._lock:
-            self.report.blocks.append(
-                BlockTime(table=start.target, seconds=time.monotonic() - begun, size_bytes=sent)
-            )
+            self.report.blocks.append(BlockTime(table=start.target, seconds=time.monotonic() - begun, size_bytes=sent))
             self._clock.rows_done()
 
     # Work

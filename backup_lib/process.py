@@ -94,9 +94,7 @@ def stream(
     return _Stream(argv, env, stdin, timeout_s, on_stderr)
 
 
-def spawn(
-    argv: Sequence[str | Path], *, env: Environment | None = None, output: IO[bytes]
-) -> subprocess.Popen[bytes]:
+def spawn(argv: Sequence[str | Path], *, env: Environment | None = None, output: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start a program that stays: a server. Both its outputs go to `output`; the caller ends it and waits.
 
     A parent-death signal (`setpriv --pdeathsig`) comes when the *thread* that started the program ends, not

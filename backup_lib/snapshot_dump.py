@@ -147,9 +147,7 @@ class SnapshotDump:
         for table in promised:
             counted[table.label] += counts.get(table.oid, 0)
         wrong = [
-            table
-            for table in promised
-            if table.oid not in counts or archived.get(table.label) != counted[table.label]
+            table for table in promised if table.oid not in counts or archived.get(table.label) != counted[table.label]
         ]
         changed = self._source.changed(wrong)
         for table in wrong:

@@ -22,6 +22,7 @@ _FIRST_BYTES = {
 _DOLLAR = rb"\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*+)?+\$"
 _DOLLAR_QUOTE = re.compile(_DOLLAR)
 _SOMETHING = re.compile(rb"\S")
+_BLOCK_WORD = re.compile(rb"begin(\s++atomic\b)?+|case|end", re.IGNORECASE)
 _COMMENT_MARK = re.compile(rb"/\*|\*/")
 _FUNCTION = re.compile(
     rb"(?:\s++|--[^\n]*+\n|/\*(?:[^*/]++|\*(?!/)|/(?!\*))*+\*/)*+"
@@ -174,8 +175,9 @@ class StatementScanner:
                 self._comments, at = 1, at + 2
             elif quote := _DOLLAR_QUOTE.match(text, at, limit):
                 self._closing, at = quote[0], quote.end()
-            elif character in b"bBcCeE" and text[at + 1 : at + 2] != b"'":
-                at = self._count_block(text, start, at)
+            elif (word := _BLOCK_WORD.match(text, at, limit)) and _SOMETHING.search(text, word.end(), limit):
+                self._count_block(text, start, word)
+                at = word.end()
             else:
                 return self._pause(Stop.MORE, start, at)
 
@@ -183,15 +185,14 @@ class StatementScanner:
         self._at = at - start
         return stop, at
 
-    def _count_block(self, text: bytes, start: int, at: int) -> int:
-        """Step over BEGIN, CASE or END."""
-        word = {b"b": b"begin", b"c": b"case", b"e": b"end"}[text[at : at + 1].lower()]
-        if not self._parens and _FUNCTION.match(text, start):
-            if word == b"end":
-                self._blocks -= self._blocks > 0
-            elif word == b"begin" or self._blocks:
-                self._blocks += 1
-        return at + len(word)
+    def _count_block(self, text: bytes, start: int, word: re.Match[bytes]) -> None:
+        """Count BEGIN ATOMIC, and what else has an END. (psql counts a function called `begin` as well.)"""
+        if self._parens or not _FUNCTION.match(text, start):
+            return
+        if word[0].lower() == b"end":
+            self._blocks -= self._blocks > 0
+        elif self._blocks or word[1]:
+            self._blocks += 1
 
     def _leave_quote(self, text: bytes, at: int, limit: int) -> tuple[int, bool]:
         """Step behind a dollar quote or a comment that may hold comments; else where to look on."""

@@ -59,7 +59,7 @@ class Mending:
             return None  # it did not help the first time
         with self._connect(database) as connection:
             connection.execute("SET allow_in_place_tablespaces = on")
-            connection.execute(sql.SQL(statement).format(sql.Identifier(name)))  # type: ignore[arg-type]
+            connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
         made.append(name)
         return f"{what} {name}"
 

@@ -41,6 +41,7 @@ class _State:
     verdicts: dict[str, str] = field(default_factory=dict)  # by id
     folders: dict[str, str] = field(default_factory=dict)  # by id
     junit: Path | None = None
+    nothing_found: int | None = None  # what `pgdrill verify` exits with then; pytest itself exits with 4
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--postgres-image", metavar="IMAGE", dest="pgdrill_image",
         help="container image (default: postgres:<major of the archive>)")  # fmt: skip
     add("--expect", metavar="WHAT", dest="pgdrill_expect",
-        help="full, schema, data, or tables by name: what the archive must hold (default: what its manifest says)")  # fmt: skip
+        help="full, schema, data, or TABLE,…: what it must hold (default: what its manifest says)")  # fmt: skip
     add("--manifest", metavar="FILE", type=Path, dest="pgdrill_manifest",
         help="the manifest of an archive that has none beside it")  # fmt: skip
     add("--level", choices=LEVELS, default="full", dest="pgdrill_level",
@@ -91,7 +92,7 @@ def pytest_configure(config: pytest.Config) -> None:
     state = _State(
         requests=tuple(option.pgdrill_archive or ("latest",)),
         reports=option.pgdrill_reports or Path("reports"),
-        run_id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
+        run_id=getattr(config, "workerinput", {}).get("pgdrill_run_id", f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"),
     )
     config.stash[_STATE] = state
     config.addinivalue_line("markers", "drill(check): asks one of the drill's checks")
@@ -119,17 +120,11 @@ def _asks_for_drills(config: pytest.Config) -> bool:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "drill" in metafunc.fixturenames:
         archives = _archives(metafunc.config)
-        marks = (
-            [pytest.mark.xdist_group(name) for name in archives]
-            if _has_xdist(metafunc.config)
-            else [()] * len(archives)
-        )
-        parameters = [pytest.param(name, id=name, marks=mark) for name, mark in zip(archives, marks, strict=True)]
+        grouped = metafunc.config.pluginmanager.has_plugin("xdist")
+        parameters = [
+            pytest.param(name, id=name, marks=[pytest.mark.xdist_group(name)] if grouped else []) for name in archives
+        ]
         metafunc.parametrize("drill", parameters, indirect=True, scope="session")
-
-
-def _has_xdist(config: pytest.Config) -> bool:
-    return config.pluginmanager.has_plugin("xdist")
 
 
 def _archives(config: pytest.Config) -> dict[str, Found]:
@@ -140,27 +135,20 @@ def _archives(config: pytest.Config) -> dict[str, Found]:
     state = config.stash[_STATE]
     if state.archives is not None:
         return state.archives
-    requests = getattr(config, "workerinput", {}).get("pgdrill_requests") or state.requests
     place = Path(config.option.pgdrill_backups or os.environ.get("BACKUP_DIR") or "backups")
-    state.archives = {}
+    seed = int.from_bytes(state.run_id.encode(), "big")
+    chosen: dict[str, Found] = {}
     try:
-        for request in requests:
-            found = resolve([request], place, seed=int.from_bytes(state.run_id.encode(), "big"))
-            for archive in found:
-                state.archives[request if len(found) == 1 else archive.name] = archive
+        if told := getattr(config, "workerinput", {}).get("pgdrill_archives"):
+            chosen = {name: resolve([path], place)[0] for name, path in told.items()}
+        for request in () if told else state.requests:
+            found = resolve([request], place, seed=seed)
+            chosen.update({request if len(found) == 1 else archive.name: archive for archive in found})
     except BackupError as exc:
-        state.archives = None
-        raise _NothingToDrill(str(exc), exc.exit_status) from exc
-    state.expected = list(state.archives)
-    return state.archives
-
-
-class _NothingToDrill(pytest.UsageError):
-    """`exit_status` is what the command `pgdrill verify` exits with; pytest itself exits with 4."""
-
-    def __init__(self, message: str, exit_status: int) -> None:
-        super().__init__(message)
-        self.exit_status = exit_status
+        state.nothing_found = exc.exit_status
+        raise pytest.UsageError(str(exc)) from exc
+    state.archives, state.expected = chosen, list(chosen)
+    return chosen
 
 
 # Fixtures
@@ -228,7 +216,8 @@ def _plan(config: pytest.Config) -> Any:
 def pytest_configure_node(node: Any) -> None:
     config = node.config
     if _asks_for_drills(config):
-        node.workerinput["pgdrill_requests"] = [str(found.path or found.name) for found in _archives(config).values()]
+        archives = _archives(config)
+        node.workerinput["pgdrill_archives"] = {name: str(found.path) for name, found in archives.items()}
         node.workerinput["pgdrill_run_id"] = config.stash[_STATE].run_id
 
 
@@ -251,10 +240,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         config.workeroutput["pgdrill_verdicts"] = state.verdicts  # type: ignore[attr-defined]
         config.workeroutput["pgdrill_folders"] = state.folders  # type: ignore[attr-defined]
         return
-    collecting = config.option.collectonly
-    if state.expected and not collecting and session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
-        if any(state.verdicts.get(name) != "verified" for name in state.expected):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    ended_well = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+    verified = all(state.verdicts.get(name) == "verified" for name in state.expected)
+    if ended_well and not verified and not config.option.collectonly:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

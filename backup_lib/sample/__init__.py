@@ -173,8 +173,6 @@ def _failed(what: str, exc: psycopg.Error) -> SourceError:
 def _count(conn: _Connection) -> tuple[int, int]:
     """How many tables hold rows of their own, and the exact number of rows in them all."""
     tables = conn.execute(_TABLES).fetchall()
-    counts = (
-        sql.SQL("(SELECT count(*) FROM ONLY {})").format(sql.Identifier(schema, name)) for schema, name in tables
-    )
+    counts = (sql.SQL("(SELECT count(*) FROM ONLY {})").format(sql.Identifier(schema, name)) for schema, name in tables)
     row = conn.execute(sql.SQL("SELECT {}").format(sql.SQL(" + ").join(counts))).fetchone()
     return len(tables), int(row[0]) if row else 0

@@ -37,9 +37,7 @@ def test_an_engine_that_runs_answers_with_its_name(container_engine):
 @pytest.mark.parametrize(
     ("version", "name"),
     [
-        pytest.param(
-            {"Version": "20.10.24+dfsg1", "Components": [{"Name": "Engine"}]}, "Docker 20.10.24", id="docker"
-        ),
+        pytest.param({"Version": "20.10.24+dfsg1", "Components": [{"Name": "Engine"}]}, "Docker 20.10.24", id="docker"),
         pytest.param({"Version": "4.3.1", "Components": [{"Name": "Podman Engine"}]}, "Podman 4.3.1", id="podman"),
         pytest.param({"Version": "27.0", "Components": None}, "Docker 27.0", id="nothing-but-a-version"),
     ],

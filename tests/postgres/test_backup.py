@@ -139,9 +139,7 @@ def test_the_default_archive_is_restored_by_gunzip_and_psql(
         assert session.catalog() == result.manifest.catalog
 
 
-def test_counts_are_of_the_archives_own_snapshot_while_others_write(
-    server: Server, shop: str, tmp_path: Path
-) -> None:
+def test_counts_are_of_the_archives_own_snapshot_while_others_write(server: Server, shop: str, tmp_path: Path) -> None:
     ended = threading.Event()
 
     def write(number: int) -> None:

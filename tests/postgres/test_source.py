@@ -138,8 +138,7 @@ def test_a_server_that_stops_answering_is_a_source_error(server: Server, fresh_d
         pytest.raises(SourceError, match="stopped answering") as caught,
         open_source(fresh_database(server)) as session,
     ):
-        execute(server.conninfo(), f"SELECT pg_terminate_backend({session.conn.info.backend_pid})")
-        session.catalog()
+        session.conn.execute("SELECT pg_terminate_backend(pg_backend_pid())")
     assert caught.value.hint
 
 

@@ -171,9 +171,7 @@ def test_a_name_with_glob_characters_is_found_by_name(tmp_path: Path) -> None:
         ("./nowhere.sql", "does not exist", ""),
     ],
 )
-def test_what_means_nothing_is_answered_by_what_there_is(
-    folder: Path, request_: str, message: str, hint: str
-) -> None:
+def test_what_means_nothing_is_answered_by_what_there_is(folder: Path, request_: str, message: str, hint: str) -> None:
     with pytest.raises(NoSuchArchiveError, match=message) as caught:
         resolve([request_], folder)
     assert hint in caught.value.hint

@@ -11,6 +11,7 @@ from typing import Any
 from docker.api.client import APIClient
 from docker.errors import DockerException
 from docker.models.containers import Container
+from requests import Response
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
@@ -47,9 +48,10 @@ def stream_program(container: Container, argv: Sequence[str]) -> Iterator[Iterat
         if output.ended:
             output.check(_exit_status(api, exec_id))
     finally:
-        if not output.ended:
-            _end(container, output)
-        response.close()
+        if output.ended:
+            response.close()
+        else:
+            _end(container, output, response)
 
 
 class _Output:
@@ -130,12 +132,15 @@ def _exit_status(api: APIClient, exec_id: str) -> int | None:
     return status
 
 
-def _end(container: Container, output: _Output) -> None:
+def _end(container: Container, output: _Output, response: Response) -> None:
     """End a program nobody listens to any more, or it would hold its locks, and block at a full pipe."""
     try:
         while not output.pid and output.read_frame() is not None:
             pass
+        # Close first, and do not wait for the other program: the engine takes no notice of a program's exit
+        # while it cannot get rid of what another one printed before.
+        response.close()
         if output.pid > 0:
-            container.exec_run(["sh", "-c", f"kill -KILL {output.pid}"])
+            container.exec_run(["sh", "-c", f"kill -KILL {output.pid}"], detach=True)
     except (ProgramError, *_ENGINE_ERRORS):
-        return  # the container has ended, and the program with it
+        response.close()  # the container has ended, and the program with it
