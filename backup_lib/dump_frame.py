@@ -13,6 +13,11 @@ _HEADER = re.compile(rb"^-- PostgreSQL database (?:cluster )?dump[ \t]*$", re.MU
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
+def has_header(start: bytes) -> bool:
+    """Does a header stand in it, or none where one must?"""
+    return len(start) >= HEAD_BYTES or _HEADER.search(start) is not None
+
+
 def skip_to_text(start: bytes) -> int:
     """Where the text begins in the start of a file: behind a byte order mark, which psql passes over too.
 

@@ -28,7 +28,7 @@ from backup_lib.dump_events import (
     Sql,
     Trailer,
 )
-from backup_lib.dump_frame import Sections, skip_to_text
+from backup_lib.dump_frame import Sections, has_header, skip_to_text
 from backup_lib.inventory import Entry, Inventory
 from backup_lib.inventory_builder import InventoryBuilder
 from backup_lib.sql_lexer import IDENTIFIER, QUALIFIED, Rules, StatementScanner, Stop, unquote
@@ -49,7 +49,7 @@ __all__ = [
     "read_inventory",
 ]
 
-READ_BYTES = 256 << 10  # read at a time: no less than what the header must stand in; little, to stay in the cache
+READ_BYTES = 256 << 10  # read at a time: much, to have few events; little, to stay in the cache
 SQL_BYTES = 1 << 20  # of INSERT statements in one event
 ROW_BYTES = 1 << 20  # a longer row is handed on in pieces
 
@@ -72,12 +72,13 @@ _BLANKS = re.compile(rb"(?:\s++|--\n)*+")  # empty comments too: pg_dump frames 
 _REST_OF_LINE = re.compile(rb"[ \t\r]*\n?")
 
 
-def read_events(chunks: Iterable[bytes]) -> Iterator[Event]:
+def read_events(chunks: Iterable[bytes], *, read_bytes: int = READ_BYTES) -> Iterator[Event]:
     """The events of one dump, a DumpEnd last; where the chunks part the text does not matter.
 
+    :param read_bytes: chunks are put together to at least this; with less, events come sooner.
     :raises DamagedArchiveError: when the text is not pg_dump's at all.
     """
-    return _Reader(chunks).events()
+    return _Reader(chunks, read_bytes).events()
 
 
 def read_inventory(
@@ -97,8 +98,9 @@ def read_inventory(
 class _Reader:
     """One pass over one text. `_text` holds what is read but not used up, from `_at` on."""
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
+    def __init__(self, chunks: Iterable[bytes], read_bytes: int) -> None:
         self._pieces = _pieces(chunks)
+        self._read_bytes = read_bytes
         self._text = b""
         self._at = 0
         self._limit = 0  # behind the last newline; at the end of the text, behind its last byte
@@ -115,7 +117,8 @@ class _Reader:
         self._unfinished = False
 
     def events(self) -> Iterator[Event]:
-        self._read_more()
+        while not has_header(self._text) and self._read_more():
+            pass
         self._at = skip_to_text(self._text)
         while True:
             self._at = _skip(_BLANKS, self._text, self._at, self._limit)
@@ -141,7 +144,7 @@ class _Reader:
             return False
         self._hash_up_to(self._at)
         parts = [self._text[self._at :]]
-        wanted = max(READ_BYTES, len(parts[0]))
+        wanted = max(self._read_bytes, len(parts[0]))
         for piece in self._pieces:
             parts.append(piece)
             self._size_bytes += len(piece)

@@ -13,9 +13,9 @@ from backup_lib.dump_reader import EntryStart
 Table = tuple[str, ...]
 """A table's name without quotes: `("public", "ventas")`."""
 
-_NAME = rb'(?:"(?:[^"]|"")+"|[^\s".(;]+)'
-QUALIFIED = rb"(" + _NAME + rb"(?:\." + _NAME + rb")?)"
-_INDEX = re.compile(rb"CREATE (?:UNIQUE )?INDEX " + _NAME + rb" ON (?:ONLY )?" + QUALIFIED + rb" USING ")
+NAME = rb'(?:"(?:[^"]|"")+"|[^\s".(;]+)'
+QUALIFIED = rb"(" + NAME + rb"(?:\." + NAME + rb")?)"
+_INDEX = re.compile(rb"CREATE (?:UNIQUE )?INDEX " + NAME + rb" ON (?:ONLY )?" + QUALIFIED + rb" USING ")
 _ALTERED_TABLE = re.compile(rb"ALTER TABLE (?:ONLY )?" + QUALIFIED + rb"\s")
 _REFERENCED = re.compile(rb"FOREIGN KEY \([^;]*?\) REFERENCES " + QUALIFIED + rb"\(")
 
@@ -65,7 +65,7 @@ def parse_table(name: bytes | str) -> Table:
         part[1:-1].replace(b'""', b'"').decode("utf-8", "surrogateescape")
         if part.startswith(b'"')
         else part.decode("utf-8", "surrogateescape")
-        for part in re.findall(_NAME, raw)
+        for part in re.findall(NAME, raw)
     )
 
 

@@ -35,6 +35,7 @@ from backup_lib.dump_reader import (
     Sql,
 )
 from backup_lib.load_order import (
+    NAME,
     QUALIFIED,
     Block,
     Budget,
@@ -60,6 +61,11 @@ _SESSION = re.compile(
 _STATE = re.compile(rb"^SET (default_tablespace|default_table_access_method) = ([^\n]*);[ \t]*$", re.MULTILINE)
 _STATES_BEHIND = re.compile(rb"(?:^SET default_table[a-z_]+ = [^\n]*;\s*(?:^--[^\n]*\s*)*)+\Z", re.MULTILINE)
 _COPY = re.compile(rb"COPY " + QUALIFIED)
+_ABOUT_ROLE = re.compile(
+    rb"\s*(?:CREATE ROLE|DROP ROLE(?: IF EXISTS)?|ALTER ROLE) (" + NAME + rb")(?: WITH [^;]*)?;\s*"
+)
+_QUOTING = ("22", "42601")  # data exceptions, and syntax errors: these may be in an INSERT
+_QUOTED = re.compile(r'(?<!column )(?<!encoding )(?<!constraint )".*"', re.DOTALL)
 _COPY_TAIL = re.compile(rb" FROM stdin;\s*\Z")
 
 
@@ -231,6 +237,9 @@ class Loader:
         self._settings += session_settings(text, self._main.info.server_version)
         for statement in split_statements(text):
             line = _SESSION.search(statement)
+            role = _ABOUT_ROLE.fullmatch(statement)
+            if role is not None and parse_table(role[1]) == (self._main.info.user,):
+                continue  # this session's own: a dump of a cluster holds its superuser, and another password for it
             if line is None or not _is_unknown(line[1], self._main.info.server_version):
                 self._execute(self._main, statement, None)
 
@@ -442,14 +451,16 @@ def _may_be_emptied(connection: Connection, target: bytes) -> bool:
 
 
 def message_without_values(exc: psycopg.Error) -> str:
-    """The server's message; of a data error only up to where it quotes the data."""
-    message = exc.diag.message_primary or str(exc)
-    if (exc.sqlstate or "").startswith("22"):
-        return message.partition(": ")[0]
+    """The server's message, without what it quotes where that may be data."""
+    message = exc.diag.message_primary or type(exc).__name__
+    if (exc.sqlstate or "").startswith("P0"):
+        return "a function of the archive raised an error"
+    if (exc.sqlstate or "").startswith(_QUOTING):
+        return _QUOTED.sub('"…"', message.partition(": ")[0])
     return message
 
 
 def context_without_values(exc: psycopg.Error) -> str:
     """`COPY ventas, line 3, column total`, without the column's value."""
-    found = re.match(r"COPY (?:.*), line \d+(?:, column [^:]+)?", exc.diag.context or "")
+    found = re.match(r"COPY (?:.*?), line \d+(?:, column [^:]+)?", exc.diag.context or "")
     return found[0] if found else ""

@@ -21,6 +21,7 @@ from backup_lib.dump_text import Heading, digest_archive, read_heading
 from backup_lib.errors import BackupError, DamagedArchiveError, DamagedManifestError, UsageError
 from backup_lib.inventory import major_of
 from backup_lib.manifest import Manifest, parse_manifest
+from backup_lib.plain_loader import message_without_values
 from verification.checks import Check, Level, checks_of
 from verification.examining import examine
 from verification.facts import Archived, Facts
@@ -261,12 +262,17 @@ class Drill:
 
     def _stop(self, exc: Exception) -> None:
         if self.facts.obstacle is None:
-            self.facts.obstacle = (
-                exc.message if isinstance(exc, BackupError) else f"{type(exc).__name__}: {exc}".strip()
-            )
+            self.facts.obstacle = exc.message if isinstance(exc, BackupError) else f"{type(exc).__name__}: {_what(exc)}"
             self.facts.obstacle_hint = (
                 exc.hint if isinstance(exc, BackupError) else "look at the sandbox's host, and drill again"
             )
+
+
+def _what(exc: Exception) -> str:
+    """The server's words without its DETAIL, which quotes rows; a lost connection's are libpq's own."""
+    if isinstance(exc, psycopg.Error) and exc.sqlstate is not None:
+        return message_without_values(exc)
+    return str(exc).strip()
 
 
 def _loaded(databases: list[str], first: str) -> list[str]:

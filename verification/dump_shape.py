@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from backup_lib.inventory import Inventory
+
+_QUOTED = re.compile(r'"(?:[^"]|"")+"(?:\."(?:[^"]|"")+")?')  # a name of which nothing is without quotes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +18,7 @@ class DumpShape:
     no_owner: bool
     create: bool
     encoding: str | None
+    quotes_all: bool = False
 
     def options(self) -> tuple[str, ...]:
         chosen = {"none": ("--schema-only",), "insert": ("--inserts",), "column-insert": ("--column-inserts",)}
@@ -23,6 +27,8 @@ class DumpShape:
             options.append("--no-owner")
         if self.create:
             options.append("--create")
+        if self.quotes_all:
+            options.append("--quote-all-identifiers")
         if self.encoding:
             options.append(f"--encoding={self.encoding}")
         return tuple(options)
@@ -42,4 +48,6 @@ def shape_of(dump: Inventory, promised: Inventory | None) -> DumpShape:
         no_owner=bool(dump.entries) and all(entry.owner is None for entry in dump.entries),
         create=any(entry.type == "DATABASE" for entry in dump.entries),
         encoding=dump.encoding,
+        quotes_all=any(entry.name.endswith('"public"') for entry in dump.entries)
+        or (bool(dump.tables) and all(_QUOTED.fullmatch(table.target) for table in dump.tables)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -20,6 +21,7 @@ class Definitions:
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=32 << 20)  # noqa: SIM115 - lives as long as the drill
         self._places: list[tuple[Entry, int, int]] = []
+        weakref.finalize(self, self._file.close)  # where a drill stops half-way, nobody else closes it
 
     def add(self, entry: Entry, text: bytes) -> None:
         self._places.append((entry, self._file.tell(), len(text)))
@@ -108,6 +110,14 @@ class Facts:
         return None not in (self.archive_major, self.server_major) and self.archive_major != self.server_major
 
 
+OF_DATABASE = frozenset({"DATABASE", "DATABASE PROPERTIES"})  # only in dumps made with --create
+
+
+def is_of_database(entry: Entry) -> bool:
+    """About a database itself, by its name; in a dump it stands before the database is entered."""
+    return entry.type in OF_DATABASE or entry.name.startswith("DATABASE ")
+
+
 @dataclass(frozen=True, slots=True)
 class Pairs:
     """Two inventories' entries, matched; `places` index into each side's `entries`."""
@@ -128,7 +138,8 @@ def pair_entries(first: Iterable[Entry], second: Iterable[Entry]) -> Pairs:
     groups: dict[tuple[str | None, str, str | None, str], tuple[list[int], list[int]]] = {}
     for side, entries in enumerate((left, right)):
         for place, entry in enumerate(entries):
-            key = (entry.database, entry.type, entry.schema, entry.name)
+            database = None if is_of_database(entry) else entry.database
+            key = (database, entry.type, entry.schema, entry.name)
             groups.setdefault(key, ([], []))[side].append(place)
     pairs = Pairs([], [], [], [])
     for lefts, rights in groups.values():

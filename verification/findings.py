@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from verification.facts import Facts
 from verification.finding import Finding
@@ -22,6 +23,17 @@ def not_reached(check: str, facts: Facts) -> Finding:
         actual=facts.obstacle or facts.archived.damage or "the archive could not be restored",
         why="what was not compared is not proved",
         hint=facts.obstacle_hint or "mend what the other findings name, and drill again",
+    )
+
+
+def excused(finding: Finding) -> Finding:
+    """The same as a gap: what is missing depends on something this sandbox lacks."""
+    return replace(
+        finding,
+        status="gap",
+        cause="environment",
+        why="this sandbox could not take it; that says nothing against the archive",
+        hint="close the gap that the restore check names, and drill again",
     )
 
 

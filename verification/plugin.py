@@ -6,6 +6,7 @@ its fixtures.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -240,6 +241,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         config.workeroutput["pgdrill_verdicts"] = state.verdicts  # type: ignore[attr-defined]
         config.workeroutput["pgdrill_folders"] = state.folders  # type: ignore[attr-defined]
         return
+    if told := os.environ.get("PGDRILL_VERDICTS"):  # for `pgdrill verify`, which exits by them
+        outcome = {
+            name: {"verdict": verdict, "folder": state.folders[name]} for name, verdict in state.verdicts.items()
+        }
+        Path(told).write_text(json.dumps({"expected": state.expected, "drills": outcome}))
     ended_well = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
     verified = all(state.verdicts.get(name) == "verified" for name in state.expected)
     if ended_well and not verified and not config.option.collectonly:

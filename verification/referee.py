@@ -13,9 +13,9 @@ from dataclasses import replace
 import psycopg
 
 from backup_lib.dump_reader import DumpEnd, EntryStart, Event, InventoryBuilder, Sql, read_events
-from backup_lib.inventory import Entry, Inventory
+from backup_lib.inventory import Inventory
 from backup_lib.plain_loader import Loader
-from verification.facts import Definitions
+from verification.facts import Definitions, is_of_database
 from verification.sandbox import Sandbox
 
 DATABASE = "pgdrill_referee"
@@ -45,9 +45,8 @@ def build_referee(
         loader.load(_events(definitions, database, encoding))
     texts = Definitions()
     builder = InventoryBuilder(on_definition=texts.add)
+    # Not --schema-only where the archive is not: that leaves out large objects and what fills materialized views.
     wanted = [option for option in options if option != "--create"]
-    if "--schema-only" not in wanted:
-        wanted.append("--schema-only")
     with sandbox.dump(DATABASE, wanted) as chunks:
         for event in read_events(chunks):
             builder.feed(event)
@@ -59,12 +58,7 @@ def build_referee(
 def _events(definitions: Definitions, database: str | None, encoding: str) -> Iterator[Event]:
     yield Sql(_PREAMBLE % encoding.encode())
     for entry, text in definitions:
-        if entry.database == database and not _is_of_the_database(entry):
+        if entry.database == database and not is_of_database(entry):
             yield EntryStart(entry.type, entry.schema, entry.name, entry.owner)
             yield Sql(text + b"\n")
     yield DumpEnd(complete=True, ends_in=None)
-
-
-def _is_of_the_database(entry: Entry) -> bool:
-    """About the database itself, by its name: not of this one."""
-    return entry.type in ("DATABASE", "DATABASE PROPERTIES") or entry.name.startswith("DATABASE ")

@@ -120,6 +120,9 @@ def prepare(connect: Connect, manifest: Manifest | None, heading: Heading) -> tu
             connection.execute("SET allow_in_place_tablespaces = on")
             before = [s for s in manifest.globals.statements if _BEFORE.match(s)]
             refused += _run(connection, [_LOCATION.sub(" LOCATION ''", s) for s in before])
+            # Money is written and read in it; where this server lacks it, the environment check says so.
+            monetary = sql.SQL("ALTER ROLE ALL SET lc_monetary = {}").format(manifest.environment.lc_monetary)
+            _run(connection, [monetary.as_string(connection)])
         name = SPARE_DATABASE
         if manifest is not None and not makes_its_own:
             name = manifest.source.database

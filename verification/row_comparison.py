@@ -8,6 +8,7 @@ that is rolled back, and the server compares what it has read with what was rest
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import psycopg
@@ -70,30 +71,30 @@ def _swap(connection: Connection, table: Table, number: int) -> _Pair:
 def _load(connection: Connection, events: Iterable[Event], tables: set[Table]) -> None:
     entry: EntryStart | None = None
     copy: psycopg.Copy | None = None
-    for event in events:
-        match event:
-            case CopyData(data):
-                if copy is not None:
-                    copy.write(data)
-            case EntryStart():
-                entry = event
-            case CopyStart(statement, target):
-                if parse_table(target) in tables:
-                    copy = connection.cursor().copy(statement).__enter__()
-            case CopyEnd():
-                if copy is not None:
-                    copy.__exit__(None, None, None)
+    with ExitStack() as copying:
+        for event in events:
+            match event:
+                case CopyData(data):
+                    if copy is not None:
+                        copy.write(data)
+                case EntryStart():
+                    entry = event
+                case CopyStart(statement, target):
+                    if parse_table(target) in tables:
+                        copy = copying.enter_context(connection.cursor().copy(statement))
+                case CopyEnd():
+                    copying.close()
                     copy = None
-            case Sql(text):
-                if entry is None:
-                    for line in session_settings(text, connection.info.server_version):
-                        connection.execute(line)
-                elif entry.type == "TABLE DATA" and table_of(entry) in tables:
-                    connection.execute(text)
-            case ConnectTo():
-                entry = None
-            case _:
-                pass
+                case Sql(text):
+                    if entry is None:
+                        for line in session_settings(text, connection.info.server_version):
+                            connection.execute(line)
+                    elif entry.type == "TABLE DATA" and table_of(entry) in tables:
+                        connection.execute(text)
+                case ConnectTo():
+                    entry = None
+                case _:
+                    pass
 
 
 def _compare(connection: Connection, pair: _Pair) -> Difference:

@@ -142,7 +142,7 @@ SELECT
     lpad((7501000000000 + n * 7919)::text, 13, '0'),
     concat_ws(' ', base.nombre,
         pg_temp.uno_de('{La Ñapa,El Güero,Peña & Hijos,Doña Lucha,"D''Elena","Tres \"Estrellas\""}', 'marca', n),
-        pg_temp.uno_de('{250 g,500 g,1 kg,1 l,6 pzas,½ kg}', 'medida', n), n),
+        pg_temp.uno_de('{250 g,500 g,1 kg,1 l,6 pzas,750 g}', 'medida', n), n),
     CASE n % 5
         WHEN 0 THEN NULL
         WHEN 1 THEN ''

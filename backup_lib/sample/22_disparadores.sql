@@ -104,7 +104,7 @@ CREATE TRIGGER dar_de_alta INSTEAD OF INSERT ON catalogo.ofertas
 
 CREATE TRIGGER "índice de búsqueda" BEFORE INSERT OR UPDATE ON soporte.recados
     FOR EACH ROW EXECUTE FUNCTION
-    tsvector_update_trigger('busqueda', 'catalogo.espanol', 'asunto', 'texto');
+    tsvector_update_trigger('busqueda', 'catalogo.espanol', 'asunto');
 
 -- Se apagó cuando el proveedor del CRM cerró; nadie lo ha quitado.
 CREATE TRIGGER avisar_al_crm AFTER INSERT OR UPDATE ON catalogo.clientes

@@ -19,19 +19,25 @@ from psycopg.conninfo import conninfo_to_dict
 from testcontainers.core.config import testcontainers_config
 
 from backup_lib.errors import ProgramError, ServerError
-from backup_lib.run_folder import PREFIX
 from verification.sandbox import Sandbox
 from verification.sandbox.container import OWNER_LABEL, remove_leftovers, start_container
+from verification.sandbox.reaper import owner_id
 from verification.sandbox.throwaway import MIB
 
 pytestmark = [pytest.mark.container, pytest.mark.usefixtures("leaves_nothing_behind")]
 
 SMALL = 384 * MIB
 DOCKER_SOCKET = "/var/run/docker.sock"
+OURS = {"label": f"{OWNER_LABEL}={owner_id()}"}  # other drills may be running on this machine
 
 
-def _folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))
+@pytest.fixture
+def temporary_folder(monkeypatch):
+    """A folder for temporary files of this test alone; its path is short, since sockets lie in it."""
+    with tempfile.TemporaryDirectory(prefix="t-") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -48,8 +54,7 @@ def _run(sandbox: Sandbox, *statements: str, dbname: str = "postgres") -> list[t
 
 
 @pytest.mark.parametrize("tag", [14, 15, 16, 17, 18, "15-alpine"])
-def test_every_major_starts_empty_and_is_gone_afterwards(image_of, engine_client, tag):
-    before = _folders()
+def test_every_major_starts_empty_and_is_gone_afterwards(image_of, engine_client, temporary_folder, tag):
     with start_container(image_of(tag), memory_bytes=SMALL) as sandbox:
         typed: Sandbox = sandbox
         assert typed.kind == "container"
@@ -63,10 +68,10 @@ def test_every_major_starts_empty_and_is_gone_afterwards(image_of, engine_client
             text = b"".join(chunks)
         assert b"-- Name:" not in text
         assert b"-- PostgreSQL database dump complete" in text
-        assert engine_client.containers.list(filters={"label": OWNER_LABEL})
-        assert _folders() != before
-    assert not engine_client.containers.list(all=True, filters={"label": OWNER_LABEL})
-    assert _folders() == before
+        assert engine_client.containers.list(filters=OURS)
+        assert list(temporary_folder.iterdir())
+    assert not engine_client.containers.list(all=True, filters=OURS)
+    assert not list(temporary_folder.iterdir())
 
 
 def test_the_facts_say_which_image_ran_and_how_it_was_shut_in(sandbox, engine_client):
@@ -182,7 +187,7 @@ def test_a_death_is_explained_without_rows_from_the_log(image_of):
 
 def test_a_container_removed_by_somebody_else_is_reported_as_that(image_of, engine_client):
     def remove_and_ask(sandbox: Sandbox) -> None:
-        (container,) = engine_client.containers.list(filters={"label": OWNER_LABEL})
+        (container,) = engine_client.containers.list(filters=OURS)
         container.remove(force=True, v=True)
         _run(sandbox, "SELECT 1")
 
@@ -231,26 +236,24 @@ def test_the_lease_ends_the_server_by_itself(image_of):
     assert "its 3 s are over" in str(death)
 
 
-def test_what_a_killed_drill_left_is_removed_by_the_next_one(image_of, engine_client):
-    before = _folders()
+def test_what_a_killed_drill_left_is_removed_by_the_next_one(image_of, engine_client, temporary_folder):
     program = (
         "import sys, time\n"
         "from verification.sandbox.container import start_container\n"
+        "from verification.sandbox.reaper import owner_id\n"
         f"with start_container({image_of(15)!r}, memory_bytes={SMALL}) as sandbox:\n"
-        "    print('up', flush=True)\n"
+        "    print(owner_id(), flush=True)\n"
         "    time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as drill:
         assert drill.stdout is not None
-        assert drill.stdout.readline() == b"up\n"
+        its = {"label": f"{OWNER_LABEL}={drill.stdout.readline().decode().strip()}"}
         drill.send_signal(signal.SIGKILL)
-    (left,) = engine_client.containers.list(filters={"label": OWNER_LABEL})
-    assert _folders() != before
+    assert len(engine_client.containers.list(filters=its)) == 1
+    (folder,) = temporary_folder.iterdir()
     with start_container(image_of(15), memory_bytes=SMALL):
-        running = [c.id for c in engine_client.containers.list(all=True, filters={"label": OWNER_LABEL})]
-        assert len(running) == 1
-        assert left.id not in running
-    assert _folders() == before
+        assert not engine_client.containers.list(all=True, filters=its)
+        assert not folder.exists()
 
 
 def test_two_sandboxes_at_a_time_leave_each_other_alone(image_of, engine_client):

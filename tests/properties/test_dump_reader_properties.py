@@ -9,7 +9,17 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backup_lib.dump_reader import CopyData, DumpEnd, Event, MetaCommand, Sql, read_events, read_inventory
+from backup_lib.dump_reader import (
+    CopyData,
+    DumpEnd,
+    Event,
+    InventoryBuilder,
+    MetaCommand,
+    Sql,
+    read_events,
+    read_inventory,
+)
+from backup_lib.inventory import Inventory
 from backup_lib.sql_lexer import Rules, split_statements
 
 HEADER = b"--\n-- PostgreSQL database dump\n--\n\n\\restrict k\n\n"
@@ -18,10 +28,10 @@ TRAILER = b"--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict k\n\n"
 
 # What a reader might take for something else, over and over.
 TRAPS = (
-    "'", "''", '"', '""', "\\", "\\.", "\n\\.\n", ";", ";\n", "(", ")", ",\n\t", "$", "$$", "$a$", "--", "/*", "*/", "E'",
+    "'", "''", '"', '""', "\\", "\\.", "\n\\.\n", ";", ";\n", "(", ")", ",\n\t", "$", "$$", "$a$", "--", "/*", "*/",
     "\nCOPY public.t (a) FROM stdin;\n", "\n-- Name: x; Type: TABLE; Schema: public; Owner: o\n--\n",
     "\n-- PostgreSQL database dump complete\n", "\\connect x\n", "\n\\! x\n", "INSERT INTO t VALUES (1);\n", "\t", "\r",
-    "BEGIN ATOMIC", "END", "CASE", "ñ", "表", "x", " ",
+    "E'", "BEGIN ATOMIC", "END", "CASE", "ñ", "表", "x", " ",
 )  # fmt: skip
 texts = st.lists(
     st.sampled_from(TRAPS) | st.text(st.characters(exclude_categories=["Cs"], min_codepoint=1), max_size=3)
@@ -78,7 +88,7 @@ class Table:
         if step == 0:
             text = f"COPY {self.target} {columns}FROM stdin;\n" + "".join(line + "\n" for line in lines) + "\\.\n"
         else:
-            begin = f"INSERT INTO {self.target} {columns if self.named else ''}VALUES{' ' if step == 1 else chr(10) + chr(9)}"
+            begin = f"INSERT INTO {self.target} {columns if self.named else ''}VALUES" + (" " if step == 1 else "\n\t")
             groups = (lines[at : at + step] for at in range(0, len(lines), step))
             text = "".join(begin + ",\n\t".join(group) + ";\n" for group in groups)
         return header_of("TABLE DATA", self.schema, self.name, data=True) + text.encode() + b"\n\n"
@@ -106,13 +116,24 @@ def cut(text: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
     yield text[at:]
 
 
+def inventory_of(chunks: Iterator[bytes]) -> Inventory:
+    builder = InventoryBuilder()
+    for event in read_events(chunks, read_bytes=1):
+        builder.feed(event)
+    return builder.result()
+
+
 def joined(events: Iterator[Event]) -> list[Event]:
+    """With rows, and INSERT statements, put together: how many come at a time depends on the chunks."""
     result: list[Event] = []
     for event in events:
-        if result and isinstance(event, CopyData) and isinstance(last := result[-1], CopyData):
-            result[-1] = CopyData(last.data + event.data)
-        else:
-            result.append(event)
+        match result[-1:], event:
+            case [CopyData(before)], CopyData(data):
+                result[-1] = CopyData(before + data)
+            case [Sql(before)], Sql(text):
+                result[-1] = Sql(before + text)
+            case _:
+                result.append(event)
     return result
 
 
@@ -120,7 +141,7 @@ def joined(events: Iterator[Event]) -> list[Event]:
 def test_any_rows_of_any_tables_are_counted_and_hashed(found: list[Table], standard: bool, sizes: list[int]) -> None:  # noqa: FBT001
     settings = UTF8 % (b"on" if standard else b"off")
     text = HEADER + settings + b"".join(table.text(standard=standard) for table in found) + TRAILER
-    inventory = read_inventory(cut(text, sizes))
+    inventory = inventory_of(cut(text, sizes))
     assert inventory == read_inventory([text])
     assert inventory.complete
     assert not inventory.entries
@@ -174,7 +195,7 @@ def test_any_statements_are_told_apart(written: list[str], sizes: list[int]) -> 
     wanted = [statement.encode() for statement in written]
     assert [found.strip() for found in split_statements(b"\n".join(wanted))] == wanted
     text = HEADER + header_of("VIEW", "s", "n", data=False) + b"\n".join(wanted) + b"\n\n" + TRAILER
-    events = list(read_events(cut(text, sizes)))
+    events = list(read_events(cut(text, sizes), read_bytes=1))
     assert [event.text.strip() for event in events if isinstance(event, Sql)] == wanted
     assert not any(isinstance(event, MetaCommand) for event in events)
     assert isinstance(end := events[-1], DumpEnd)
@@ -192,7 +213,7 @@ def test_literals_in_encodings_of_clients_are_told_apart(value: str, encoding: s
 @given(st.lists(st.sampled_from([trap.encode() for trap in TRAPS]) | st.binary(max_size=4)), cuts)
 def test_whatever_stands_in_a_dump_is_read_to_its_end_wherever_it_is_cut(parts: list[bytes], sizes: list[int]) -> None:
     text = HEADER + b"".join(parts)
-    events = joined(read_events(cut(text, sizes)))
+    events = joined(read_events(cut(text, sizes), read_bytes=1))
     assert events == joined(read_events([text]))
     assert [event for event in events if isinstance(event, DumpEnd)] == events[-1:]
-    assert read_inventory(cut(text, sizes)) == read_inventory([text])
+    assert inventory_of(cut(text, sizes)) == read_inventory([text])

@@ -67,7 +67,7 @@ def dump(*parts: bytes, settings: bytes = b"") -> bytes:
 def events(text: bytes) -> list[Event]:
     """From every kind of chunks the same."""
     found = list(read_events([text]))
-    assert joined(read_events(text[at : at + 7] for at in range(0, len(text), 7))) == joined(found)
+    assert joined(read_events((text[at : at + 7] for at in range(0, len(text), 7)), read_bytes=1)) == joined(found)
     return found
 
 

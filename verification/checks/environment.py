@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from backup_lib.cluster import HIDDEN
 from backup_lib.manifest import Environment
+from verification.checks.restore import lacked
 from verification.facts import Facts
 from verification.finding import Finding, match
-from verification.findings import capped, not_reached
+from verification.findings import capped, excused, not_reached
 from verification.scope import scope_of
 
 NAME = "environment"
@@ -54,6 +56,7 @@ def _locale(there: Environment, here: Environment) -> list[Finding]:
         ("collation", there.collate, here.collate),
         ("character type", there.ctype, here.ctype),
         ("locale provider", there.locale_provider, here.locale_provider),
+        ("lc_monetary", there.lc_monetary, here.lc_monetary),
         ("ICU locale", there.icu_locale or "none", here.icu_locale or "none"),
     ):
         if _spelled_alike(wanted) != _spelled_alike(got):
@@ -79,6 +82,7 @@ def _spelled_alike(locale: str) -> str:
 
 def _extensions(facts: Facts, there: Environment, here: Environment) -> list[Finding]:
     found = []
+    without = lacked(facts)
     wanted, got = ({e.name: e for e in side.extensions} for side in (there, here))
     for name in sorted(wanted.keys() | got.keys()):
         mine, other = wanted.get(name), got.get(name)
@@ -94,19 +98,19 @@ def _extensions(facts: Facts, there: Environment, here: Environment) -> list[Fin
         elif mine and other and mine.schema == other.schema:
             found.append(_gap(f"extension {name}", expected, actual, "another version may compute other values"))
         else:
-            found.append(
-                Finding(
-                    check=NAME, object=f"extension {name}", status="fault", cause="archive",
-                    expected=expected, actual=actual, why="what it brings is missing or lies elsewhere",
-                    hint="look for the extension's entry in the archive: `pgdrill show ARCHIVE`",
-                )
+            finding = Finding(
+                check=NAME, object=f"extension {name}", status="fault", cause="archive",
+                expected=expected, actual=actual, why="what it brings is missing or lies elsewhere",
+                hint="look for the extension's entry in the archive: `pgdrill show ARCHIVE`",
             )  # fmt: skip
+            found.append(excused(finding) if f"EXTENSION {name}" in without else finding)
     return found
 
 
 def _settings(there: Environment, here: Environment) -> list[Finding]:
-    missing = sorted(set(there.settings) - set(here.settings))
-    extra = sorted(set(here.settings) - set(there.settings))
+    # A manifest keeps no secret, so a hidden setting can be neither made nor compared.
+    wanted = {setting for setting in there.settings if not setting.endswith("=" + HIDDEN)}
+    missing, extra = sorted(wanted - set(here.settings)), sorted(set(here.settings) - set(there.settings))
     return [
         Finding(
             check=NAME,

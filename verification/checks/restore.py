@@ -31,15 +31,24 @@ def check_restore(facts: Facts) -> list[Finding]:
     load = facts.load
     if load is None:
         return [not_reached(NAME, facts)]
-    found = [_refused(command) for command in dict.fromkeys(load.refused)]
-    lacking = False
-    for error in load.errors:
-        finding = _judge(facts, error, lacking=lacking)
-        lacking = lacking or finding.cause == "environment"
-        found.append(finding)
+    found = [_refused(command) for command in dict.fromkeys(load.refused)] + _errors(facts)
     if facts.obstacle is not None:
         found.append(not_reached(NAME, facts))
     return capped(found) or [match(NAME, "archive", "every statement accepted")]
+
+
+def lacked(facts: Facts) -> set[str]:
+    """Labels of the entries that this sandbox could not take although nothing is wrong with them."""
+    return {finding.object for finding in _errors(facts) if finding.cause == "environment"}
+
+
+def _errors(facts: Facts) -> list[Finding]:
+    found: list[Finding] = []
+    lacking = False
+    for error in facts.load.errors if facts.load is not None else ():
+        found.append(_judge(facts, error, lacking=lacking))
+        lacking = lacking or found[-1].cause == "environment"
+    return found
 
 
 def _judge(facts: Facts, error: StatementError, *, lacking: bool) -> Finding:

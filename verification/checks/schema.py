@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 
 from backup_lib.inventory import Entry, major_of
-from verification.facts import Facts, Restored, pair_entries
+from verification.checks.restore import lacked
+from verification.facts import OF_DATABASE, Facts, Restored, pair_entries
 from verification.finding import Finding, match
-from verification.findings import capped, not_reached
+from verification.findings import capped, excused, not_reached
 from verification.scope import scope_of
 
 NAME = "schema"
 _DIFF_LINES = 40
-_OF_DATABASE = frozenset({"DATABASE", "DATABASE PROPERTIES"})  # only in dumps made with --create
 
 
 def check_schema(facts: Facts) -> list[Finding]:
@@ -37,8 +37,8 @@ def _promised(facts: Facts, restored: Restored) -> list[Finding]:
     scope = scope_of(facts.expect, facts.manifest, dump)
     if scope.said_by == "--expect" and scope.kind in ("tables", "data"):
         return []
-    wanted = [e for e in promised.entries if e.type not in _OF_DATABASE]
-    held = [e for e in dump.entries if e.type not in _OF_DATABASE]
+    wanted = [e for e in promised.entries if e.type not in OF_DATABASE]
+    held = [e for e in dump.entries if e.type not in OF_DATABASE]
     pairs = pair_entries(_unplaced(wanted), _unplaced(held))
     found = [_fault(wanted[w].label, "in the archive, as promised", "not in the archive") for w in pairs.missing]
     found += [_fault(held[h].label, "not promised", "in the archive") for h in pairs.extra]
@@ -74,9 +74,11 @@ def _brought_back(facts: Facts, restored: Restored) -> list[Finding]:
         return []
     pairs = pair_entries(dump.entries, restored.inventory.entries)
     made = set(facts.made_by_drill)
-    found = [
-        _fault(dump.entries[a].label, "restored, as archived", "not there after the restore") for a in pairs.missing
-    ]
+    without = lacked(facts)
+    found = []
+    for label in (dump.entries[a].label for a in pairs.missing):
+        finding = _fault(label, "restored, as archived", "not there after the restore")
+        found.append(excused(finding) if label in without else finding)
     found += [
         _fault(entry.label, "not in the archive", "there after the restore")
         for entry in (restored.inventory.entries[b] for b in pairs.extra)
@@ -94,6 +96,8 @@ def _worded_anew(facts: Facts, restored: Restored, archived: Entry, place: int) 
     back = restored.inventory.entries[place]
     if archived.owner != back.owner:
         return _fault(archived.label, f"owner {archived.owner}", f"owner {back.owner}")
+    if archived.type in OF_DATABASE and facts.is_cross_major:
+        return None  # it says the locale in other words; the environment check compares that
     if restored.referee is None or restored.referee_definitions is None:
         return _gap(
             archived.label,
@@ -132,8 +136,10 @@ def _patch(expected: bytes, actual: bytes) -> str:
 
 def _implied(facts: Facts, entry: Entry) -> bool:
     """What a newer server adds by itself, and what the drill's own database brings along."""
-    if entry.type in _OF_DATABASE:
+    if entry.type in OF_DATABASE:
         return True
+    if entry.type == "COMMENT" and entry.name.startswith("EXTENSION "):
+        return True  # CREATE EXTENSION comments on it; with --no-comments the archive does not
     return facts.is_cross_major and entry.name == "SCHEMA public" and entry.type in ("ACL", "COMMENT")
 
 

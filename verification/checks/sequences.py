@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from backup_lib.inventory import SequenceValue
+from verification.checks.restore import lacked
 from verification.facts import Facts
 from verification.finding import Finding, match
-from verification.findings import capped, not_reached
+from verification.findings import capped, excused, not_reached
 from verification.scope import scope_of
 
 NAME = "sequences"
@@ -23,7 +24,9 @@ def check_sequences(facts: Facts) -> list[Finding]:
     found = []
     if facts.promised is not None and not (scope.said_by == "--expect" and scope.kind in ("tables", "schema")):
         found += _compare(_by_name(promised, placed=False), _by_name(dump.sequences, placed=False), "in the archive")
-    found += _compare(_by_name(dump.sequences), _by_name(restored.inventory.sequences), "after the restore")
+    without = lacked(facts)
+    for finding in _compare(_by_name(dump.sequences), _by_name(restored.inventory.sequences), "after the restore"):
+        found.append(excused(finding) if f"SEQUENCE SET {finding.object}" in without else finding)
     if found:
         return capped(found)
     return [match(NAME, s.label, _value(s)) for s in dump.sequences] or [

@@ -58,7 +58,8 @@ class Image:
         return f"{self.name} ({(self.digest or self.id).rpartition('@')[2]})"
 
 
-ImageStatus = Literal["present", "pullable", "not found", "registry unreachable"]
+ImageStatus = Literal["present", "pullable", "not found", "registry unreachable", "unknown"]
+"""unknown: the engine cannot ask a registry without fetching; Podman 4 cannot."""
 
 
 @contextmanager
@@ -152,7 +153,9 @@ def image_status(name: str, *, timeout_s: float = 10) -> ImageStatus:
         try:
             client.api.inspect_distribution(name)
         except (DockerException, RequestException) as exc:
-            return "not found" if _is_missing(exc) else "registry unreachable"
+            if _says_missing(explain(exc)):
+                return "not found"
+            return "unknown" if isinstance(exc, NotFound) else "registry unreachable"
         return "pullable"
 
 
