@@ -61,6 +61,7 @@ _VERSION = re.compile(rb"-- Dumped (?:from database|by pg_dump) version (.+)")
 _TIME = re.compile(rb"-- (?:Started|Completed) on ")
 _ABOUT_ENTRY = re.compile(rb"--[ \t]*$|-- (?:TOC entry \d|Dependencies: |Data Pos: |File: )")
 _RESTRICT = re.compile(rb"\\(?:un)?restrict(?:\s|$)")
+_ENCODING_OF_CONNECT = b"\\encoding SQL_ASCII"  # so that psql hands on an odd name as it is; we do
 _CONNECT = re.compile(rb'\\c(?:onnect)?[ \t]+(?:-reuse-previous=on[ \t]+)?("(?:[^"]|"")*"|[^\s"\'-][^\s"\']*)\s*')
 _DBNAME = re.compile(r"dbname=(?:'((?:[^'\\]|\\.)*)'|(\S+))")
 _COPY = re.compile(
@@ -208,6 +209,8 @@ class _Reader:
         if _RESTRICT.match(line):
             self._hash_up_to(start)
             self._hashed = self._at
+            return
+        if line == _ENCODING_OF_CONNECT:
             return
         yield from self._flush_comments()
         self._sections.content()

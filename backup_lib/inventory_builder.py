@@ -63,6 +63,7 @@ class InventoryBuilder:
         self._database: str | None = None
         self._state = dict(_STATE_DEFAULTS)
         self._entry: EntryStart | None = None
+        self._state_before = self._state  # the entry; what comes behind its statements is for the next one
         self._parts: list[bytes] = []  # the entry's statements so far
         self._rows: Rows | None = None
         self._end: DumpEnd | None = None
@@ -76,7 +77,7 @@ class InventoryBuilder:
                 self._add_sql(text)
             case EntryStart():
                 self._finish()
-                self._entry = event
+                self._entry, self._state_before = event, dict(self._state)
                 if event.type == "TABLE DATA":
                     self._rows = Rows(event.schema, event.name)
             case CopyStart(target=target, columns=columns):
@@ -174,10 +175,10 @@ class InventoryBuilder:
 
     def _states_of(self, entry: EntryStart, parts: list[bytes]) -> list[bytes]:
         """The session's state this entry means something else without, as the statements that set it."""
-        names = [name for name in _STATES_OF.get(entry.type, ()) if self._state[name] != _STATE_DEFAULTS[name]]
+        names = [name for name in _STATES_OF.get(entry.type, ()) if self._state_before[name] != _STATE_DEFAULTS[name]]
         if parts and _PARTITIONED.search(parts[0]):  # has no storage, so no access method either
             names = [name for name in names if name != b"default_table_access_method"]
-        return [b"SET " + name + b" = " + self._state[name] + b";" for name in names]
+        return [b"SET " + name + b" = " + self._state_before[name] + b";" for name in names]
 
     def _define(self, of: EntryStart, kind: str, name: str, statements: list[bytes]) -> None:
         text = b"".join(statement + b"\n" for statement in statements)

@@ -94,6 +94,13 @@ def stream(
     return _Stream(argv, env, stdin, timeout_s, on_stderr)
 
 
+def passthrough(argv: Sequence[str | Path], *, env: Environment | None = None) -> int:
+    """Run a program that talks to the terminal itself; its exit status."""
+    changed = {**os.environ, **(env or {})}
+    words = [str(word) for word in argv]
+    return subprocess.run(words, env={k: v for k, v in changed.items() if v is not None}, check=False).returncode
+
+
 def spawn(argv: Sequence[str | Path], *, env: Environment | None = None, output: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start a program that stays: a server. Both its outputs go to `output`; the caller ends it and waits.
 

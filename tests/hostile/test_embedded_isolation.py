@@ -42,9 +42,7 @@ def shell(sandbox: EmbeddedSandbox, command: str) -> str:
         connection.execute("CREATE TEMP TABLE said (n int GENERATED ALWAYS AS IDENTITY, line text)")
         # One odd character as delimiter, and no escapes, so that any line is one value.
         quoted = f"({command}) 2>&1; true".replace("'", "''")
-        connection.execute(
-            f"COPY said (line) FROM PROGRAM '{quoted}' (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02')"
-        )
+        connection.execute(f"COPY said (line) FROM PROGRAM '{quoted}' (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02')")
         return "\n".join(line or "" for (line,) in connection.execute("SELECT line FROM said ORDER BY n"))
 
 
@@ -143,9 +141,7 @@ def test_it_can_neither_start_nor_keep_processes_without_end(programs: Programs)
 def test_dumping_it_happens_as_its_own_account(sandbox: EmbeddedSandbox) -> None:
     """pg_dump reads what a foreign archive has made of the server."""
     with psycopg.connect(sandbox.conninfo("postgres"), autocommit=True) as connection:
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS big AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)"
-        )
+        connection.execute("CREATE TABLE IF NOT EXISTS big AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
     with sandbox.dump("postgres", []) as chunks:
         next(chunks)
         owners = {path.stat().st_uid for path in _processes(f"--dbname={sandbox.conninfo('postgres')}")}

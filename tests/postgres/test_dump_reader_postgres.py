@@ -256,6 +256,6 @@ def test_a_cluster_holds_every_database(nasty: Server, options: tuple[str, ...])
 def test_statistics_are_no_part_of_an_inventory(nasty: Server) -> None:
     if nasty.programs.major < 18:
         pytest.skip("pg_dump writes statistics from 18 on")
-    text = dump(nasty, "--with-statistics")
+    text = dump(nasty, "--statistics")
     assert b"pg_restore_relation_stats" in text
     assert content(inventory(text)) == content(inventory(dump(nasty)))

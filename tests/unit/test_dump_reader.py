@@ -212,7 +212,7 @@ def test_a_tablespace_other_than_the_default_is_part_of_what_lies_in_it(kind: st
 
 def test_an_access_method_other_than_heap_is_part_of_a_table_but_not_of_a_partitioned_one() -> None:
     text = dump(
-        b"SET default_table_access_method = heap2;\n",
+        entry(b"CREATE TABLE public.z ();\n\n\nSET default_table_access_method = heap2;\n", name="z"),
         entry(b"CREATE TABLE public.a (\n    x integer\n);\n", name="a"),
         entry(b"CREATE TABLE public.b (\n    x integer\n)\nPARTITION BY RANGE (x);\n", name="b"),
         entry(
@@ -222,6 +222,7 @@ def test_an_access_method_other_than_heap_is_part_of_a_table_but_not_of_a_partit
     )
     first_lines = [text.splitlines()[0] for text in definitions(text).values()]
     assert first_lines == [
+        b"CREATE TABLE public.z ();",
         b"SET default_table_access_method = heap2;",
         b"CREATE TABLE public.b (",
         b"CREATE VIEW public.c AS",
@@ -362,7 +363,7 @@ def test_a_backslash_command_is_told_wherever_psql_would_act_on_it() -> None:
     ],
 )
 def test_connect_names_the_database_of_what_follows(line: bytes, database: str | None) -> None:
-    text = dump(line + b"\n", entry(b"SELECT 1;\n"))
+    text = dump(b"\\encoding SQL_ASCII\n", line + b"\n", entry(b"SELECT 1;\n"))
     found = [event for event in events(text) if isinstance(event, Connect | MetaCommand)]
     assert found == [MetaCommand(line) if database is None else Connect(database)]
     assert read_inventory([text]).entries[0].database == database

@@ -99,9 +99,7 @@ def test_missing_libraries_are_named_with_the_packages_that_bring_them(
 ) -> None:
     downloads(monkeypatch, {"bin/postgres": RUNS})
     monkeypatch.setattr(subject, "missing_libraries", lambda _programs: ["libxml2.so.2", "libzstd.so.1"])
-    with pytest.raises(
-        ServerError, match=r"libxml2\.so\.2, libzstd\.so\.1\nhint: .*apt-get install libxml2 libzstd1$"
-    ):
+    with pytest.raises(ServerError, match=r"libxml2\.so\.2, libzstd\.so\.1\nhint: .*apt-get install libxml2 libzstd1$"):
         install_server(17)
 
 

@@ -99,9 +99,7 @@ def test_phases_without_any_time_are_laid_out_too(record: Record) -> None:
         pytest.param(
             Objective(objective_s=None, measured_s=90, met=None), "no objective set|1 min 30 s|—|—", id="not-set"
         ),
-        pytest.param(
-            Objective(objective_s=60, measured_s=None, met=None), "1 min|not measured|—|—", id="not-measured"
-        ),
+        pytest.param(Objective(objective_s=60, measured_s=None, met=None), "1 min|not measured|—|—", id="not-measured"),
     ],
 )
 def test_an_objective_is_held_against_what_was_measured(objective: Objective, words: str) -> None:

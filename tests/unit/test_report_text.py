@@ -75,9 +75,7 @@ def test_a_duration_has_at_most_two_units(seconds: float | None, shown: str) -> 
     assert text.render_duration(seconds) == shown
 
 
-@pytest.mark.parametrize(
-    ("size", "seconds", "shown"), [(None, 1.0, "—"), (10, 0.0, "—"), (3 << 20, 2.0, "1.5 MiB/s")]
-)
+@pytest.mark.parametrize(("size", "seconds", "shown"), [(None, 1.0, "—"), (10, 0.0, "—"), (3 << 20, 2.0, "1.5 MiB/s")])
 def test_throughput_is_unknown_without_bytes_or_time(size: int | None, seconds: float, shown: str) -> None:
     assert text.render_throughput(size, seconds) == shown
 

@@ -85,9 +85,9 @@ def _brought_back(facts: Facts, restored: Restored) -> list[Finding]:
         if entry.label not in made and not _implied(facts, entry)
     ]
     for a, b in pairs.changed:
-        finding = _worded_anew(facts, restored, dump.entries[a], b)
-        if finding is not None:
-            found.append(finding)
+        reworded = _worded_anew(facts, restored, dump.entries[a], b)
+        if reworded is not None:
+            found.append(reworded)
     return found
 
 

@@ -1,0 +1,32 @@
+# make drill   back up a database, restore it into a throwaway server, prove it equal, write the report
+# make test    set up everything the tests need on a bare machine, then run them
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: drill test lock clean
+
+$(VENV)/.ready: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV) || { echo "no venv: on Debian run apt-get install python3-venv"; exit 3; }
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+drill: $(VENV)/.ready
+	$(BIN)/pgdrill drill
+
+test: $(VENV)/.ready
+	$(BIN)/python scripts/install-test-servers
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/install-test-containers
+	scripts/install-test-browser
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+lock: pyproject.toml
+	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group dev pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
