@@ -54,7 +54,8 @@ SQL_BYTES = 1 << 20  # of INSERT statements in one event
 ROW_BYTES = 1 << 20  # a longer row is handed on in pieces
 
 _ENTRY = re.compile(
-    rb"-- (?:Data for )?Name: (.*); Type: ([A-Z0-9 ]+); Schema: (.*?); Owner: (.*?)(?:; Tablespace: .*)?", re.DOTALL
+    rb"-- (?:Data for |Statistics for )?Name: (.*); Type: ([A-Z0-9 ]+)"
+    rb"; Schema: (.*?); Owner: (.*?)(?:; Tablespace: .*)?"
 )
 _SECTION = re.compile(rb"-- PostgreSQL database (cluster )?dump( complete)?[ \t]*")
 _VERSION = re.compile(rb"-- Dumped (?:from database|by pg_dump) version (.+)")

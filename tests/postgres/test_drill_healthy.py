@@ -16,8 +16,11 @@ from verification.evidence.record import Record
 pytestmark = pytest.mark.postgres
 
 EVERY_OBJECT = Path(__file__).with_name("every_object.sql").read_bytes()
-ALONE = b"""CREATE SCHEMA tienda; CREATE TABLE tienda.producto (id serial PRIMARY KEY, precio numeric(9,2) CHECK (precio > 0));
-INSERT INTO tienda.producto (precio) SELECT i FROM generate_series(1, 30) i; CREATE INDEX ON tienda.producto (precio);"""
+ALONE = b"""CREATE SCHEMA tienda;
+CREATE TABLE tienda.producto (id serial PRIMARY KEY, precio numeric(9,2) CHECK (precio > 0));
+INSERT INTO tienda.producto (precio) SELECT i FROM generate_series(1, 30) i;
+CREATE INDEX ON tienda.producto (precio);
+"""
 ServerOf = Callable[[int], Server]
 
 
@@ -121,8 +124,8 @@ def test_a_dump_of_a_whole_cluster_is_verified(
 ) -> None:  # fmt: skip
     server = server_of(major)
     for name in ("uno", "dos"):
-        execute(fresh_database(server, name=f"{name}_{major}"),
-                "CREATE TABLE t (a int PRIMARY KEY, b text)", f"INSERT INTO t SELECT i, '{name}' FROM generate_series(1, 50) i")  # fmt: skip
+        rows = f"INSERT INTO t SELECT i, '{name}' FROM generate_series(1, 50) i"
+        execute(fresh_database(server, name=f"{name}_{major}"), "CREATE TABLE t (a int PRIMARY KEY, b text)", rows)
     is_verified(drill_of(pg_dump(server, server.conninfo("postgres"), tmp_path / "all.sql", program="pg_dumpall")))
 
 
@@ -143,7 +146,8 @@ REWORDED = {
         CREATE TABLE t1 PARTITION OF t FOR VALUES WITH (MODULUS 3, REMAINDER 1);
         CREATE TABLE t2 PARTITION OF t FOR VALUES WITH (MODULUS 3, REMAINDER 2);
         INSERT INTO t SELECT x, n FROM unnest(enum_range(NULL::e)) x, generate_series(1, 10) n""",
-    "settings-of-the-database": """CREATE TABLE t (a bytea, b timestamptz); INSERT INTO t VALUES ('\\x00ff', '2024-07-01 12:00+00');
+    "settings-of-the-database": """CREATE TABLE t (a bytea, b timestamptz);
+        INSERT INTO t VALUES ('\\x00ff', '2024-07-01 12:00+00');
         SELECT format('ALTER DATABASE %I SET bytea_output = escape', current_database()) AS a,
                format('ALTER DATABASE %I SET timezone = %L', current_database(), 'America/Caracas') AS b \\gset
         :a;

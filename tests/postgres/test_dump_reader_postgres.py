@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +18,8 @@ from backup_lib.process import run
 from backup_lib.servers import Server
 
 pytestmark = pytest.mark.postgres
+
+FreshDatabase = Callable[..., str]
 
 DATABASE = "nasty 'name;"
 NASTY = r"""
@@ -104,8 +106,8 @@ def call(server: Server, program: str, *arguments: str | Path) -> bytes:
     return run([server.programs.program(program), *arguments], env=server.programs.env).stdout
 
 
-def dump(server: Server, *options: str) -> bytes:
-    return call(server, "pg_dump", *options, f"--dbname={server.conninfo(DATABASE)}")
+def dump(server: Server, *options: str, dbname: str = "") -> bytes:
+    return call(server, "pg_dump", *options, f"--dbname={dbname or server.conninfo(DATABASE)}")
 
 
 def inventory(text: bytes) -> Inventory:
@@ -259,3 +261,36 @@ def test_statistics_are_no_part_of_an_inventory(nasty: Server) -> None:
     text = dump(nasty, "--statistics")
     assert b"pg_restore_relation_stats" in text
     assert content(inventory(text)) == content(inventory(dump(nasty)))
+
+
+@pytest.mark.parametrize("standard_strings", ["on", "off"])
+@pytest.mark.parametrize(
+    ("encoding", "word"),
+    [
+        pytest.param("SJIS", "表ソ能", id="sjis"),
+        pytest.param("BIG5", "功許蓋", id="big5"),
+        pytest.param("GBK", "誠乗", id="gbk"),
+        pytest.param("GB18030", "誠乗\U00020087", id="gb18030"),
+        pytest.param("UHC", "똠방각하", id="uhc"),
+        pytest.param("EUC_JP", "表ソ能", id="euc-jp"),
+        pytest.param("KOI8R", "жук", id="koi8r"),
+    ],
+)
+def test_every_encoding_is_read(
+    server: Server, fresh_database: FreshDatabase, encoding: str, word: str, standard_strings: str
+) -> None:
+    dbname = fresh_database(server)
+    name, values = sql.Identifier(word), [f"{word}\\", f"'{word}'", f"\\'{word}", f"{word};\n\\.\n--("]
+    with psycopg.connect(dbname) as connection:
+        connection.execute(sql.SQL("CREATE TABLE {} ({} text)").format(name, name))
+        comment = sql.SQL("COMMENT ON TABLE {} IS {}").format(name, sql.Literal("\n".join(values)))
+        connection.execute(comment)
+        for value in values:
+            connection.execute(sql.SQL("INSERT INTO {} VALUES (%s)").format(name), [value])
+    dbname += f" options='-c standard_conforming_strings={standard_strings}'"
+    for form in ((), ("--inserts",), ("--column-inserts", "--rows-per-insert=3")):
+        found = inventory(dump(server, f"--encoding={encoding}", *form, dbname=dbname))
+        (table,) = found.tables
+        assert (table.name, table.rows, found.encoding) == (word, 4, encoding)
+        assert table.columns in ((word,), None)
+        assert [e.label for e in found.entries] == [f"TABLE public.{word}", f'COMMENT public.TABLE "{word}"']

@@ -240,7 +240,8 @@ def test_a_sequence_value_is_no_entry() -> None:
 
 def test_planner_statistics_are_left_out() -> None:
     statistics = b"SELECT * FROM pg_catalog.pg_restore_relation_stats(\n\t'version', '180000'::integer\n);\n"
-    assert inventory(entry(statistics, kind="STATISTICS DATA", data=True)).is_empty
+    text = entry(statistics, kind="STATISTICS DATA").replace(b"-- Name", b"-- Statistics for Name")
+    assert inventory(text).is_empty
 
 
 def test_names_that_the_encoding_has_no_characters_for_stay_json() -> None:
