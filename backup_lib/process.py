@@ -110,33 +110,6 @@ def spawn(argv: Sequence[str | Path], *, env: Environment | None = None, output:
     return _spawner(os.getpid()).submit(_popen, argv, env, subprocess.DEVNULL, output, output).result()
 
 
-def passthrough(argv: Sequence[str | Path], *, env: Environment | None = None, output: int | None = None) -> int:
-    """Run a program that talks to the person itself; call it from the main thread.
-
-    ^C and SIGTERM reach this process alone, see `_popen`. Both are handed on as an interrupt, so that the program
-    clears up after itself.
-
-    :param output: file descriptor that both its outputs go to; default this process's own.
-    :return: its exit status; negative when a signal ended it.
-    :raises KeyboardInterrupt: when it has ended after such a signal.
-    """
-    signals: list[int] = []
-    with ExitStack() as cleanup:
-        program = cleanup.enter_context(_popen(argv, env, subprocess.DEVNULL, output, output))
-        cleanup.callback(kill, program)
-
-        def hand_on(number: int, _frame: object) -> None:
-            signals.append(number)
-            kill(program, signal.SIGINT)
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            cleanup.callback(signal.signal, number, signal.signal(number, hand_on))
-        status = program.wait()
-    if signals:
-        raise KeyboardInterrupt
-    return status
-
-
 def kill(program: subprocess.Popen[bytes], number: signal.Signals = signal.SIGKILL) -> None:
     """A signal to the program and to all it started; nothing happens if it has ended."""
     if program.poll() is None:
@@ -266,8 +239,8 @@ def _popen(
     argv: Sequence[str | Path],
     env: Environment | None,
     stdin: int | IO[bytes],
-    stdout: int | IO[bytes] | None,
-    stderr: int | IO[bytes] | None,
+    stdout: int | IO[bytes],
+    stderr: IO[bytes],
 ) -> subprocess.Popen[bytes]:
     words = _words(argv)
     log.debug("run: %s", " ".join([*(f"{name}=***" for name in sorted(env or {})), shlex.join(words)]))

@@ -34,7 +34,7 @@ def backups(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         )
         make_backup(server.conninfo(name), folder)
         execute(server.conninfo(), f"DROP DATABASE {name}")
-    yield folder
+    return folder
 
 
 @pytest.fixture
