@@ -33,6 +33,7 @@ from backup_lib.dump_reader import (
     Event,
     MetaCommand,
     Sql,
+    Trailer,
 )
 from backup_lib.load_order import (
     NAME,
@@ -66,6 +67,7 @@ _ABOUT_ROLE = re.compile(
 )
 _QUOTING = ("22", "42601")  # data exceptions, and syntax errors: these may be in an INSERT
 _QUOTED = re.compile(r'(?<!column )(?<!encoding )(?<!constraint )".*"', re.DOTALL)
+_ANY_QUOTED = re.compile(r'".*"', re.DOTALL)
 _COPY_TAIL = re.compile(rb" FROM stdin;\s*\Z")
 
 
@@ -178,6 +180,9 @@ class Loader:
                 self._open(database)
             case MetaCommand(line):
                 self.report.refused.append(line.split(maxsplit=1)[0].decode("ascii", "replace"))
+            case Trailer():
+                self._run_pending()
+                self._entry = None
             case DumpEnd(complete=complete):
                 self._finish(complete=complete)
 
@@ -377,7 +382,7 @@ class Loader:
                 StatementError(
                     entry=entry.label if entry is not None else "session settings",
                     sqlstate=exc.sqlstate,
-                    message=message_without_values(exc),
+                    message=message_without_values(exc, of_rows=entry is not None and entry.type == "TABLE DATA"),
                     context=context_without_values(exc),
                     database=self._database,
                 )
@@ -450,11 +455,16 @@ def _may_be_emptied(connection: Connection, target: bytes) -> bool:
     return bool(row and row[0])
 
 
-def message_without_values(exc: psycopg.Error) -> str:
-    """The server's message, without what it quotes where that may be data."""
+def message_without_values(exc: psycopg.Error, *, of_rows: bool = False) -> str:
+    """The server's message, without what it quotes where that may be data.
+
+    :param of_rows: the statement holds rows, and a damaged INSERT may have any of their words as a name.
+    """
     message = exc.diag.message_primary or type(exc).__name__
     if (exc.sqlstate or "").startswith("P0"):
         return "a function of the archive raised an error"
+    if of_rows and (exc.sqlstate or "").startswith("42"):
+        return _ANY_QUOTED.sub('"…"', message.partition(": ")[0])
     if (exc.sqlstate or "").startswith(_QUOTING):
         return _QUOTED.sub('"…"', message.partition(": ")[0])
     return message

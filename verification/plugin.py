@@ -42,6 +42,7 @@ class _State:
     verdicts: dict[str, str] = field(default_factory=dict)  # by id
     folders: dict[str, str] = field(default_factory=dict)  # by id
     junit: Path | None = None
+    trouble: pytest.UsageError | None = None  # why no archive could be chosen
     nothing_found: int | None = None  # what `pgdrill verify` exits with then; pytest itself exits with 4
 
 
@@ -97,7 +98,9 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.stash[_STATE] = state
     config.addinivalue_line("markers", "drill(check): asks one of the drill's checks")
-    if not hasattr(config, "workerinput") and _asks_for_drills(config) and option.xmlpath is None:
+    if hasattr(config, "workerinput") or not _asks_for_drills(config):
+        return
+    if option.xmlpath is None and not option.collectonly:
         state.junit = state.reports / f".junit-{state.run_id}.xml"
         option.xmlpath = str(state.junit)
 
@@ -120,12 +123,18 @@ def _asks_for_drills(config: pytest.Config) -> bool:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "drill" in metafunc.fixturenames:
-        archives = _archives(metafunc.config)
-        grouped = metafunc.config.pluginmanager.has_plugin("xdist")
-        parameters = [
-            pytest.param(name, id=name, marks=[pytest.mark.xdist_group(name)] if grouped else []) for name in archives
-        ]
+        try:
+            archives = _archives(metafunc.config)
+        except pytest.UsageError as exc:  # here it would be an error of collecting, with a traceback
+            metafunc.config.stash[_STATE].trouble, archives = exc, {}
+        parameters = [pytest.param(name, id=name) for name in archives]
         metafunc.parametrize("drill", parameters, indirect=True, scope="session")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config) -> None:
+    if (trouble := config.stash[_STATE].trouble) is not None:
+        raise trouble
 
 
 def _archives(config: pytest.Config) -> dict[str, Found]:
@@ -223,6 +232,15 @@ def pytest_configure_node(node: Any) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if not _asks_for_drills(config) or config.option.dist == "each":
+        return None
+    from verification.scheduling import ByArchive
+
+    return ByArchive(config, log, _archives(config))
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     state = node.config.stash[_STATE]
     output = getattr(node, "workeroutput", {})
@@ -247,7 +265,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         }
         Path(told).write_text(json.dumps({"expected": state.expected, "drills": outcome}))
     ended_well = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-    verified = all(state.verdicts.get(name) == "verified" for name in state.expected)
+    # A worker of xdist drills also what the controller did not know of.
+    verified = all(state.verdicts.get(name) == "verified" for name in {*state.expected, *state.verdicts})
     if ended_well and not verified and not config.option.collectonly:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -61,4 +61,7 @@ def _events(definitions: Definitions, database: str | None, encoding: str) -> It
         if entry.database == database and not is_of_database(entry):
             yield EntryStart(entry.type, entry.schema, entry.name, entry.owner)
             yield Sql(text + b"\n")
+            if text.startswith(b"SET default_table"):  # for this entry alone
+                yield Sql(b"RESET default_tablespace;\n")
+                yield Sql(b"RESET default_table_access_method;\n")
     yield DumpEnd(complete=True, ends_in=None)

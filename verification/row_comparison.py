@@ -57,7 +57,7 @@ def compare_rows(connection: Connection, events: Iterable[Event], tables: Iterab
     except psycopg.Error as exc:
         if exc.sqlstate is None:
             raise
-        reason = f"the server refused to compare them: {message_without_values(exc)}"
+        reason = f"the server refused to compare them: {message_without_values(exc, of_rows=True)}"
         return {table: Difference(content="not_compared", places=(reason,)) for table in wanted}
 
 

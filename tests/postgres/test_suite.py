@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ TESTS = 12  # of one archive
 
 
 @pytest.fixture(scope="module")
-def backups(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def backups(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("backups")
     for name in ("suite_una", "suite_otra"):
         execute(server.conninfo(), f"CREATE DATABASE {name}")
@@ -174,3 +173,10 @@ def test_collecting_restores_nothing(backups: Path, tmp_path: Path) -> None:
     assert run.returncode == PASSED, said(run)
     assert f"{TESTS} tests collected" in run.stdout, said(run)
     assert not (tmp_path / "reports").exists()
+
+
+def test_workers_report_a_spoiled_archive_that_only_ones_own_tests_asked_for(spoiled: Path, tmp_path: Path) -> None:
+    own = tmp_path / "test_own.py"
+    own.write_text("def test_there(restored):\n    restored.execute('SELECT FROM venta')\n")
+    run = suite(spoiled, tmp_path, str(own), "-n", "2")
+    assert run.returncode == FAILED, said(run)
