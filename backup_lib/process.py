@@ -211,12 +211,16 @@ class _Stream:
 
 def _feed(program: subprocess.Popen[bytes], chunks: Iterable[bytes]) -> None:
     """Write all chunks; a program that has stopped reading tells why by its exit status."""
-    with suppress(BrokenPipeError), _pipe(program.stdin) as pipe, ExitStack() as if_it_fails:
-        # Else it would take the end of what there is for the end of its input, and may well succeed.
-        if_it_fails.callback(kill, program)
-        for chunk in chunks:
-            pipe.write(chunk)
-        if_it_fails.pop_all()
+    with suppress(BrokenPipeError), _pipe(program.stdin) as pipe:
+        try:
+            for chunk in chunks:
+                pipe.write(chunk)
+        except BrokenPipeError:
+            raise  # it is about to end by itself; killed now, its status would say nothing
+        except BaseException:
+            # Else it would take the end of what there is for the end of its input, and may well succeed.
+            kill(program)
+            raise
 
 
 def _pipe(end: IO[bytes] | None) -> IO[bytes]:
