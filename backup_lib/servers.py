@@ -97,6 +97,7 @@ def start_server(
     memory_bytes: int | None = None,
     lease_s: float = 3600,
     parent: Path | None = None,
+    disk_reserve_bytes: int = DISK_RESERVE_BYTES,
 ) -> Iterator[Server]:
     """A fresh server, which is gone with all it holds on leaving, or when this process or its lease ends.
 
@@ -106,6 +107,7 @@ def start_server(
     :param superuser: the name of the role made by initdb.
     :param network: leave it the machine's network; it listens to none all the same.
     :param memory_bytes: bound of each of its processes.
+    :param disk_reserve_bytes: it is stopped when less is free on the disk of its data.
     :param parent: where its folder is made; TMPDIR or /tmp if not given. Needs room for all the data.
     :raises ServerError: when it does not start, or ended by itself.
     """
@@ -141,7 +143,7 @@ def start_server(
             process=process,
         )
         _wait_until_ready(server)
-        guard = cleanup.enter_context(_DiskGuard(server))
+        guard = cleanup.enter_context(_DiskGuard(server, disk_reserve_bytes))
         cleanup.push(guard.explain)
         yield server
 
@@ -149,8 +151,9 @@ def start_server(
 class _DiskGuard:
     """Ends a server that is about to fill the disk: an archive of some kilobytes can hold terabytes."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, reserve_bytes: int) -> None:
         self._server = server
+        self._reserve_bytes = reserve_bytes
         self._full = False
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="pgdrill-disk-guard", daemon=True)
@@ -166,7 +169,7 @@ class _DiskGuard:
     def _watch(self) -> None:
         while not self._left.wait(0.5):
             disk = os.statvfs(self._server.data_dir)
-            if disk.f_bavail * disk.f_frsize < DISK_RESERVE_BYTES:
+            if disk.f_bavail * disk.f_frsize < self._reserve_bytes:
                 self._full = True
                 kill(self._server.process)
                 return
@@ -182,7 +185,7 @@ class _DiskGuard:
         except subprocess.TimeoutExpired:
             return False
         if self._full:
-            free = f"less than {DISK_RESERVE_BYTES >> 20} MiB were left on the disk of {self._server.data_dir}"
+            free = f"less than {self._reserve_bytes >> 20} MiB were left on the disk of {self._server.data_dir}"
             raise ServerError(f"the server was stopped: {free}", hint="set TMPDIR to where there is room") from exc
         if status == _LEASE_OVER:
             raise ServerError("the server's time was over", hint="give it a longer lease") from exc

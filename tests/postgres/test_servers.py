@@ -24,6 +24,7 @@ from backup_lib.servers import Server, start_server
 pytestmark = pytest.mark.postgres
 
 ProgramsOf = Callable[[int], Programs]
+ServerOf = Callable[[int], Server]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
@@ -224,13 +225,14 @@ def test_a_server_ends_with_its_lease(programs_of: ProgramsOf) -> None:
     assert time.monotonic() - started < 10
 
 
-def test_a_disk_about_to_fill_stops_the_server(programs_of: ProgramsOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backup_lib.servers.DISK_RESERVE_BYTES", 1 << 60)
+def test_a_disk_about_to_fill_stops_that_server_alone(programs_of: ProgramsOf, server_of: ServerOf) -> None:
+    other = server_of(NEWEST_MAJOR)
     with (
         pytest.raises(ServerError, match=r"MiB were left on the disk(.|\n)*TMPDIR"),
-        start_server(programs_of(NEWEST_MAJOR)) as server,
+        start_server(programs_of(NEWEST_MAJOR), disk_reserve_bytes=1 << 60) as server,
     ):
         one_value(server, "SELECT pg_sleep(30)")
+    assert one_value(other, "SELECT 1") == "1"
 
 
 def test_a_long_temporary_folder_does_not_lengthen_the_sockets_path(
