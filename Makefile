@@ -14,7 +14,9 @@ $(VENV)/.ready: pyproject.toml requirements.lock
 	touch $@
 
 drill: $(VENV)/.ready
-	$(BIN)/pgdrill drill
+	@if [ -n "$$DATABASE_URL" ]; then $(BIN)/pgdrill backup; \
+	else $(BIN)/pgdrill sample-backup; fi
+	$(BIN)/python -m pytest verification/ --archive latest
 
 test: $(VENV)/.ready
 	$(BIN)/python scripts/install-test-servers

@@ -94,11 +94,37 @@ def stream(
     return _Stream(argv, env, stdin, timeout_s, on_stderr)
 
 
-def passthrough(argv: Sequence[str | Path], *, env: Environment | None = None) -> int:
-    """Run a program that talks to the terminal itself; its exit status."""
-    changed = {**os.environ, **(env or {})}
-    words = [str(word) for word in argv]
-    return subprocess.run(words, env={k: v for k, v in changed.items() if v is not None}, check=False).returncode
+def passthrough(argv: Sequence[str | Path], *, env: Environment | None = None, output: int | None = None) -> int:
+    """Run a program that talks to the person itself; call it from the main thread.
+
+    ^C and SIGTERM reach this process alone, see `_popen`. Both are handed on as an interrupt, so that the program
+    clears up after itself.
+
+    :param output: file descriptor that both its outputs go to; default this process's own.
+    :return: its exit status; negative when a signal ended it.
+    :raises KeyboardInterrupt: when it has ended after such a signal.
+    """
+    interrupted = False
+    program: subprocess.Popen[bytes] | None = None
+
+    def hand_on(_number: int, _frame: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        if program is not None:
+            kill(program, signal.SIGINT)
+
+    with ExitStack() as cleanup:
+        # Before it starts: a signal that this process was told to ignore, as a shell's `&` does, it would ignore too.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            cleanup.callback(signal.signal, number, signal.signal(number, hand_on))
+        program = cleanup.enter_context(_popen(argv, env, subprocess.DEVNULL, output, output))
+        cleanup.callback(kill, program)
+        if interrupted:
+            kill(program, signal.SIGINT)
+        status = program.wait()
+    if interrupted:
+        raise KeyboardInterrupt
+    return status
 
 
 def spawn(argv: Sequence[str | Path], *, env: Environment | None = None, output: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -243,8 +269,8 @@ def _popen(
     argv: Sequence[str | Path],
     env: Environment | None,
     stdin: int | IO[bytes],
-    stdout: int | IO[bytes],
-    stderr: IO[bytes],
+    stdout: int | IO[bytes] | None,
+    stderr: int | IO[bytes] | None,
 ) -> subprocess.Popen[bytes]:
     words = _words(argv)
     log.debug("run: %s", " ".join([*(f"{name}=***" for name in sorted(env or {})), shlex.join(words)]))

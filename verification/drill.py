@@ -121,6 +121,9 @@ class Drill:
             archived.size_bytes, archived.sha256 = digest_archive(self.path)
         except (BackupError, psycopg.Error, OSError) as exc:
             self._stop(exc)
+        except BaseException:
+            self._interrupt()
+            raise
         self._restored_at = time.monotonic()
 
     def examine(self) -> None:
@@ -139,6 +142,9 @@ class Drill:
                 )
         except (BackupError, psycopg.Error, OSError) as exc:
             self._stop(exc)
+        except BaseException:
+            self._interrupt()
+            raise
 
     def judge(self, check: Check) -> Judged:
         """One check's findings; judged once."""
@@ -259,6 +265,11 @@ class Drill:
             return parse_manifest(self.manifest_bytes, name=path.name), None
         except DamagedManifestError as exc:
             return None, exc.message
+
+    def _interrupt(self) -> None:
+        """Somebody ended the drill: that says nothing against the archive."""
+        self.facts.obstacle = self.facts.obstacle or "the drill was interrupted"
+        self.facts.obstacle_hint = self.facts.obstacle_hint or "drill again, and let it end"
 
     def _stop(self, exc: Exception) -> None:
         if self.facts.obstacle is None:

@@ -26,6 +26,18 @@ def not_reached(check: str, facts: Facts) -> Finding:
     )
 
 
+def not_compared(check: str, why: str) -> Finding:
+    """The finding of a check that has nothing to compare with: said, neither proved nor held against anybody."""
+    return Finding(
+        check=check,
+        object="database",
+        status="note",
+        expected="the source's side to compare with",
+        actual="none",
+        why=why,
+    )
+
+
 def excused(finding: Finding) -> Finding:
     """The same as a gap: what is missing depends on something this sandbox lacks."""
     return replace(

@@ -43,7 +43,6 @@ class _State:
     folders: dict[str, str] = field(default_factory=dict)  # by id
     junit: Path | None = None
     trouble: pytest.UsageError | None = None  # why no archive could be chosen
-    nothing_found: int | None = None  # what `pgdrill verify` exits with then; pytest itself exits with 4
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -155,7 +154,6 @@ def _archives(config: pytest.Config) -> dict[str, Found]:
             found = resolve([request], place, seed=seed)
             chosen.update({request if len(found) == 1 else archive.name: archive for archive in found})
     except BackupError as exc:
-        state.nothing_found = exc.exit_status
         raise pytest.UsageError(str(exc)) from exc
     state.archives, state.expected = chosen, list(chosen)
     return chosen

@@ -1,31 +1,54 @@
-"""The command `pgdrill`. Thin: parse, call, print, exit."""
+"""The command `pgdrill`: thin modules that parse, call, print and exit."""
 
 from __future__ import annotations
 
 import os
 import sys
-import traceback
+from types import TracebackType
 
 from backup_lib.errors import BackupError
 
-ISSUES = "please report it with what `PGDRILL_DEBUG=1` prints"
+BUG_STATUS = 70
+_FILE_HINT = "see that it is there, that this account may read and write it, and that its disk has room"
 
 
 def main() -> None:
-    """Run the command; every way out has its own exit status."""
+    """Run the command line; ends the process. 1 always means that a check failed, never that pgdrill broke."""
     from backup_lib.cli.app import app
+    from backup_lib.cli.talk import say, say_error
 
     try:
-        app()
+        app(prog_name="pgdrill")
     except BackupError as exc:
-        print(f"pgdrill: {exc.message}", file=sys.stderr)  # noqa: T201
-        if exc.hint:
-            print(f"hint: {exc.hint}", file=sys.stderr)  # noqa: T201
+        _trace_if_asked()
+        say_error(exc)
         sys.exit(exc.exit_status)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as exc:  # noqa: BLE001 - the top: 1 must always mean that a check failed
-        if os.environ.get("PGDRILL_DEBUG"):
-            traceback.print_exc()
-        print(f"pgdrill: a bug in pgdrill ({type(exc).__name__}): {ISSUES}", file=sys.stderr)  # noqa: T201
-        sys.exit(70)
+    except OSError as exc:
+        _trace_if_asked()
+        where = f"{exc.filename}: " if exc.filename else ""
+        say_error(BackupError(f"{where}{exc.strerror or type(exc).__name__}", hint=_FILE_HINT))
+        sys.exit(BackupError.exit_status)
+    except Exception as exc:  # noqa: BLE001 - the very top: whatever gets here is a bug
+        _trace_if_asked()
+        # Not its message: it may quote a row.
+        say(f"error: this is a bug in pgdrill ({type(exc).__name__} in {_place(exc.__traceback__)})")
+        say("hint: report it with the command you ran and its output with PGDRILL_DEBUG=1, after reading that through")
+        sys.exit(BUG_STATUS)
+
+
+def _trace_if_asked() -> None:
+    from backup_lib.cli.talk import is_verbose
+
+    if is_verbose() or os.environ.get("PGDRILL_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+
+
+def _place(trace: TracebackType | None) -> str:
+    """Where it was raised: `listing.py:31`."""
+    place = "?"
+    while trace is not None:
+        place = f"{trace.tb_frame.f_code.co_filename.rpartition(os.sep)[2]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place

@@ -5,7 +5,7 @@ from __future__ import annotations
 from verification.checks.restore import lacked
 from verification.facts import Facts
 from verification.finding import Finding, match
-from verification.findings import capped, excused, not_reached
+from verification.findings import capped, excused, not_compared, not_reached
 from verification.scope import scope_of
 
 NAME = "catalog"
@@ -17,12 +17,12 @@ def check_catalog(facts: Facts) -> list[Finding]:
     if restored is None:
         return [not_reached(NAME, facts)]
     if facts.manifest is None:
-        return [match(NAME, "database", f"{len(restored.catalog)} objects; the source's are not known")]
+        return [not_compared(NAME, "without a manifest the source's objects are not known")]
     scope = scope_of(facts.expect, facts.manifest, facts.archived.inventory)
     if not scope.is_whole and scope.kind != "schema":
-        return [match(NAME, "database", "a part of a database: its catalog is compared entry by entry in the schema")]
+        return [not_compared(NAME, "a part of a database is compared entry by entry, in the schema")]
     if facts.is_cross_major:
-        return [match(NAME, "database", "another major names objects otherwise: compared entry by entry in the schema")]
+        return [not_compared(NAME, "another major names objects otherwise: they are compared in the schema")]
     wanted, there = set(facts.manifest.catalog), set(restored.catalog)
     if scope.kind == "schema":
         wanted, there = ({o for o in side if not o.startswith("large objects ")} for side in (wanted, there))

@@ -8,7 +8,7 @@ import re
 from backup_lib.inventory import Inventory
 from verification.facts import Facts
 from verification.finding import Finding, match
-from verification.findings import capped, some
+from verification.findings import capped, not_reached, some
 from verification.scope import Scope, scope_of, table_label
 
 NAME = "completeness"
@@ -18,8 +18,10 @@ _WITHOUT_ROWS = re.compile(rb"^PARTITION BY |^CREATE UNLOGGED TABLE ", re.MULTIL
 
 def check_completeness(facts: Facts) -> list[Finding]:
     dump = facts.archived.inventory
+    if dump is None and facts.archived.damage is not None:
+        return [_fault("dump", "a PostgreSQL dump", facts.archived.damage)]
     if dump is None:
-        return [_fault("dump", "a PostgreSQL dump", facts.archived.damage or "nothing that reads as one")]
+        return [not_reached(NAME, facts)]
     scope = scope_of(facts.expect, facts.manifest, dump)
     found = [] if dump.complete else [_cut(facts, dump)]
     found += _nothing(facts, dump) if dump.is_empty else _expected(scope, dump)

@@ -7,7 +7,7 @@ from backup_lib.manifest import Environment
 from verification.checks.restore import lacked
 from verification.facts import Facts
 from verification.finding import Finding, match
-from verification.findings import capped, excused, not_reached
+from verification.findings import capped, excused, not_compared, not_reached
 from verification.scope import scope_of
 
 NAME = "environment"
@@ -19,8 +19,7 @@ def check_environment(facts: Facts) -> list[Finding]:
         return [not_reached(NAME, facts)]
     here = restored.environment
     if facts.manifest is None:
-        encoding = facts.archived.inventory.encoding if facts.archived.inventory else None
-        return [_encoding_of_foreign(encoding, here)]
+        return [not_compared(NAME, "without a manifest the source's encoding, locale and settings are not known")]
     there = facts.manifest.environment
     whole = scope_of(facts.expect, facts.manifest, facts.archived.inventory).kind in ("full", "schema")
     found = _encoding(there, here) + _locale(there, here)
@@ -125,10 +124,6 @@ def _settings(there: Environment, here: Environment) -> list[Finding]:
         for settings, expected, actual in ((missing, "set", "not set"), (extra, "not set", "set"))
         for setting in settings
     ]
-
-
-def _encoding_of_foreign(encoding: str | None, here: Environment) -> Finding:
-    return match(NAME, "encoding", f"{encoding or 'not said'} in the dump, {here.encoding} restored")
 
 
 def _summary(environment: Environment) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from verification.facts import Facts
 from verification.finding import Finding, match
+from verification.findings import not_reached
 
 NAME = "integrity"
 _WHY = "an altered or shortened archive restores something else than was backed up, or nothing"
@@ -34,10 +35,11 @@ def check_integrity(facts: Facts) -> list[Finding]:
             found.append(_fault("size", f"{promised.size_bytes} bytes", f"{archived.size_bytes} bytes"))
         if archived.sha256 != promised.sha256:
             found.append(_fault("SHA-256", promised.sha256, archived.sha256))
-    if not found:
-        digest = archived.sha256 or "unknown"
-        found.append(match(NAME, "archive", f"{archived.size_bytes} bytes, SHA-256 {digest}"))
-    return found
+    if found:
+        return found
+    if archived.sha256 is None:  # the drill did not get as far as reading it
+        return [not_reached(NAME, facts)]
+    return [match(NAME, "archive", f"{archived.size_bytes} bytes, SHA-256 {archived.sha256}")]
 
 
 def _fault(subject: str, expected: str, actual: str) -> Finding:

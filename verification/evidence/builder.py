@@ -70,12 +70,15 @@ def missed_objectives(drill: Drill) -> list[Finding]:
 
 
 def decide(findings: list[Finding], checks: list[CheckRecord]) -> Verdict:
-    """A fault fails; a gap, or a check that did not run, leaves it open; nothing at all compared fails."""
+    """A fault fails; a gap leaves it open; nothing at all compared is never verified.
+
+    A check with nothing to compare with (`not_run`) proves nothing, which the record says, but takes nothing back.
+    """
     if any(finding.status == "fault" for finding in findings):
         return "failed"
-    if not checks or not any(check.compared for check in checks):
+    if not any(check.compared for check in checks):
         return "failed"
-    if any(f.status == "gap" for f in findings) or any(c.status != "passed" for c in checks):
+    if any(f.status == "gap" for f in findings) or any(c.status not in ("passed", "not_run") for c in checks):
         return "could_not_verify"
     return "verified"
 
@@ -85,8 +88,10 @@ def _check_record(judged: Judged) -> CheckRecord:
     status: CheckStatus = "passed"
     if "fault" in statuses:
         status = "failed"
-    elif "gap" in statuses or "match" not in statuses:
+    elif "gap" in statuses or not statuses:
         status = "could_not_verify"
+    elif "match" not in statuses:
+        status = "not_run"  # nothing to compare with; the notes say why
     return CheckRecord(
         name=judged.check.name,
         title=judged.check.title,
@@ -168,6 +173,8 @@ def _summary(drill: Drill, verdict: Verdict, findings: list[Finding]) -> str:
         what = f"{len(dump.tables)} tables with {rows:,} rows and {len(dump.entries):,} definitions"
         if drill.plan.level == "integrity":
             return f"{name} is whole: {what}. It was not restored."
+        if drill.plan.level == "restore":
+            return f"{name} restores: {what} were accepted and the rows counted. Schema and content were not compared."
         with_what = "the source's manifest" if drill.facts.manifest is not None else "the archive itself"
         return f"{name} restores: {what} came back equal to {with_what}."
     bad = next((f for f in findings if f.status == "fault"), next((f for f in findings if f.status == "gap"), None))

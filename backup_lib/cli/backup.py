@@ -1,0 +1,140 @@
+"""`pgdrill backup` and `pgdrill manifest`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from backup_lib.cli.options import DEFAULT_BACKUPS, AsJson, Dsn, choose_dsn
+from backup_lib.cli.talk import Progress, put, put_json, render_size, say
+
+if TYPE_CHECKING:
+    from backup_lib.backup import BackupResult
+    from backup_lib.manifest import Manifest
+
+_Names = list[str] | None
+
+
+def backup(
+    *,
+    kind: Annotated[
+        Literal["full", "schema", "data"], typer.Option(help="All, definitions only, or rows only.")
+    ] = "full",
+    tables: Annotated[
+        _Names, typer.Option("--table", metavar="NAME", help="Only this table, a name or glob; repeatable.")
+    ] = None,
+    schemas: Annotated[
+        _Names, typer.Option("--schema", metavar="NAME", help="Only this schema, a name or glob; repeatable.")
+    ] = None,
+    exclude_tables: Annotated[
+        _Names,
+        typer.Option("--exclude-table", metavar="NAME", help="Without this table, a name or glob; repeatable."),
+    ] = None,
+    format_: Annotated[
+        Literal["plain", "custom", "directory", "tar"], typer.Option("--format", help="pg_dump's format.")
+    ] = "plain",
+    compress: Annotated[
+        Literal["gzip", "zstd", "none"] | None,
+        typer.Option(envvar="BACKUP_COMPRESS", help="Default gzip, and none for tar.", show_default=False),
+    ] = None,
+    create: Annotated[bool, typer.Option("--create", help="The archive makes its database itself.")] = False,
+    to: Annotated[
+        Path, typer.Option("--to", metavar="FOLDER", envvar="BACKUP_DIR", help="Where the archive goes.")
+    ] = DEFAULT_BACKUPS,
+    dsn: Dsn = None,
+    as_json: AsJson = False,
+) -> None:
+    """Back up a database, and record what must be in it."""
+    from backup_lib.backup import make_backup
+
+    progress = Progress("read")
+    try:
+        result = make_backup(
+            choose_dsn(dsn),
+            to,
+            kind=kind,
+            tables=tables or (),
+            schemas=schemas or (),
+            exclude_tables=exclude_tables or (),
+            format=format_,
+            compression=compress,
+            create=create,
+            progress=progress,
+        )
+    finally:
+        progress.done()
+    put_result(result, as_json=as_json)
+
+
+def put_result(result: BackupResult, *, as_json: bool = False) -> None:
+    """One line about a published archive; pg_dump's own warnings go to stderr."""
+    for warning in result.warnings:
+        say(f"warning: {warning}")
+    facts = describe(result)
+    if as_json:
+        put_json(facts)
+        return
+    put(
+        f"{result.path or result.name}  {render_size(facts['size_bytes'])}  {result.seconds:.1f} s  "
+        f"{facts['rows']:,} rows in {facts['tables']} tables  sha256 {facts['sha256']}"
+    )
+
+
+def describe(result: BackupResult) -> dict[str, Any]:
+    archive = result.manifest.archive
+    tables, rows = count_rows(result.manifest)
+    return {
+        "name": result.name,
+        "folder": result.store.location,
+        "path": result.path,
+        "size_bytes": archive.size_bytes if archive else 0,
+        "sha256": archive.sha256 if archive else "",
+        "seconds": round(result.seconds, 3),
+        "kind": archive.kind if archive else "",
+        "database": result.manifest.source.database,
+        "snapshot_at": result.manifest.source.snapshot_at,
+        "tables": tables,
+        "rows": rows,
+        "warnings": list(result.warnings),
+    }
+
+
+def count_rows(manifest: Manifest) -> tuple[int, int]:
+    """Tables that hold rows of their own, and their rows: a partitioned table counts by its partitions."""
+    from backup_lib.inventory import total_rows
+
+    tables = manifest.inventory.tables if manifest.inventory else ()
+    return len(tables), total_rows(tables)
+
+
+def manifest(
+    *,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write; it must not exist yet.")],
+    snapshot: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="An exported snapshot that your own pg_dump is given as well."),
+    ] = None,
+    dsn: Dsn = None,
+) -> None:
+    """Record what somebody else's archive must contain.
+
+    For one that another program makes, such as your own pg_dump; then: pgdrill verify ARCHIVE --manifest FILE.
+    """
+    from backup_lib.backup import record_manifest
+    from backup_lib.manifest import render_manifest
+    from backup_lib.store import LocalStore
+
+    target = choose_dsn(dsn)
+    progress = Progress("read")
+    try:
+        with LocalStore(out.parent).create(out.name) as sink:
+            recorded = record_manifest(target, snapshot=snapshot, progress=progress)
+            sink.write(render_manifest(recorded))
+    finally:
+        progress.done()
+    tables, rows = count_rows(recorded)
+    put(f"{out}: {rows:,} rows in {tables} tables of {recorded.source.database}")
+    if snapshot is None:
+        say("note: without --snapshot it holds for an archive only if nobody writes between the two")

@@ -1,0 +1,161 @@
+"""`pgdrill list` and `pgdrill show`: which archives there are, and what one holds. Never a row's values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from backup_lib.cli.options import DEFAULT_BACKUPS, AsJson, Backups
+from backup_lib.cli.talk import put, put_json, render_columns, render_size
+from backup_lib.errors import NoSuchArchiveError, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from backup_lib.catalog import Found
+    from backup_lib.inventory import Inventory
+    from backup_lib.manifest import Manifest
+
+
+def list_archives(*, backups: Backups = DEFAULT_BACKUPS, as_json: AsJson = False) -> None:
+    """List the archives, the newest first."""
+    from backup_lib import catalog
+
+    try:
+        found = catalog.list_archives(backups)
+    except StoreError as exc:
+        raise NoSuchArchiveError(exc.message, hint=exc.hint) from exc
+    if as_json:
+        put_json([_facts(archive) for archive in found])
+        return
+    rows = [
+        (
+            archive.name,
+            render_size(archive.size_bytes),
+            f"{archive.taken_at:%Y-%m-%d %H:%M:%S}Z",
+            archive.database or "?",
+            archive.kind or "?",
+            archive.encryption or ("manifest" if archive.has_manifest else "no manifest"),
+        )
+        for archive in found
+    ]
+    put(render_columns(("archive", "size", "taken at", "database", "kind", ""), rows, right=[1]))
+
+
+def show(
+    archive: Annotated[str, typer.Argument(help="A name, a path, latest or latest:DATABASE.", metavar="ARCHIVE")],
+    *,
+    backups: Backups = DEFAULT_BACKUPS,
+    as_json: AsJson = False,
+) -> None:
+    """Show what an archive holds, table by table.
+
+    As its manifest says; where there is none, read from the archive itself.
+    """
+    from backup_lib.catalog import resolve
+
+    found = resolve([archive], backups)
+    if len(found) > 1:
+        raise UsageError(f"{archive} means {len(found)} archives", hint=f"name one of them, such as {found[0].name}")
+    facts = _facts(found[0]) | _contents(found[0])
+    if as_json:
+        put_json(facts)
+    else:
+        _put(facts)
+
+
+def _facts(archive: Found) -> dict[str, Any]:
+    return {
+        "name": archive.name,
+        "folder": archive.store.location,
+        "size_bytes": archive.size_bytes,
+        "taken_at": archive.taken_at,
+        "taken_at_from": archive.taken_at_from,
+        "database": archive.database,
+        "kind": archive.kind,
+        "encryption": archive.encryption,
+        "has_manifest": archive.has_manifest,
+    }
+
+
+def _contents(archive: Found) -> dict[str, Any]:
+    from backup_lib.dump_reader import read_inventory
+    from backup_lib.dump_text import open_dump_text
+    from backup_lib.manifest import parse_manifest
+
+    if archive.has_manifest:
+        data = b"".join(archive.store.open_read(archive.manifest_name))
+        manifest = parse_manifest(data, name=archive.manifest_name)
+        return _promised(manifest) | (_counted(manifest.inventory) if manifest.inventory else {})
+    if archive.path is None:
+        raise UsageError(f"{archive.name} does not lie on this machine", hint="copy it here first")
+    with open_dump_text(archive.path) as text:
+        inventory = read_inventory(text)
+    tables = [
+        {"table": _qualified(data.database, data.label), "rows": data.rows, "size_bytes": data.size_bytes}
+        for data in inventory.tables
+    ]
+    return {
+        "said_by": "the archive itself",
+        "server_version": inventory.server_version,
+        "complete": inventory.complete,
+        "tables": tables,
+    } | _counted(inventory)
+
+
+def _promised(manifest: Manifest) -> dict[str, Any]:
+    sizes = {data.label: data.size_bytes for data in manifest.inventory.tables} if manifest.inventory else {}
+    return {
+        "said_by": "its manifest",
+        "server_version": manifest.source.server_version,
+        "sha256": manifest.archive.sha256 if manifest.archive else None,
+        "tables": [
+            {"table": table, "rows": rows, "size_bytes": sizes.get(table)}
+            for table, rows in sorted(manifest.row_counts.items())
+        ],
+    }
+
+
+def _counted(inventory: Inventory) -> dict[str, Any]:
+    return {
+        "definitions": dict(sorted(Counter(entry.type for entry in inventory.entries).items())),
+        "sequence_values": len(inventory.sequences),
+        "large_objects": len(inventory.large_objects),
+    }
+
+
+def _qualified(database: str | None, label: str) -> str:
+    return f"{database}: {label}" if database else label
+
+
+def _put(facts: dict[str, Any]) -> None:
+    tables = facts["tables"]
+    put(f"{facts['name']}  {render_size(facts['size_bytes'])}  in {facts['folder']}")
+    put(f"taken at {facts['taken_at']:%Y-%m-%d %H:%M:%S}Z (from its {facts['taken_at_from']})")
+    put(
+        f"database {facts['database'] or '?'}, PostgreSQL {facts['server_version'] or '?'}, kind {facts['kind'] or '?'}"
+    )
+    if facts.get("sha256"):
+        put(f"sha256 {facts['sha256']}")
+    if not facts.get("complete", True):
+        put("NOT COMPLETE: it does not end as pg_dump ends a dump")
+    put(f"what it holds, as {facts['said_by']} says:\n")
+    rows = [
+        (
+            table["table"],
+            f"{table['rows']:,}",
+            "" if table["size_bytes"] is None else render_size(table["size_bytes"]),
+        )
+        for table in tables
+    ]
+    # A partitioned table counts by its partitions, and a materialized view by none: neither has a size.
+    own = [table for table in tables if table["size_bytes"] is not None]
+    total_bytes = sum(table["size_bytes"] for table in own)
+    rows.append((f"{len(own)} with rows of their own", f"{sum(t['rows'] for t in own):,}", render_size(total_bytes)))
+    put(render_columns(("table", "rows", "size"), rows, right=[1, 2]))
+    definitions = [(kind.lower(), str(count)) for kind, count in facts.get("definitions", {}).items()]
+    definitions += [
+        (name.replace("_", " "), str(facts[name])) for name in ("sequence_values", "large_objects") if facts.get(name)
+    ]
+    if definitions:
+        put("\n" + render_columns(("definitions", "count"), definitions, right=[1]))

@@ -1,0 +1,44 @@
+"""Options that several commands have, spelled once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backup_lib.cli.talk import say
+
+DEFAULT_BACKUPS = Path("backups")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Data on stdout as JSON.")]
+Backups = Annotated[
+    Path, typer.Option("--backups", metavar="FOLDER", envvar="BACKUP_DIR", help="Where the archives lie.")
+]
+Dsn = Annotated[
+    str | None,
+    typer.Option(
+        "--dsn",
+        metavar="DSN",
+        help="The database; default DATABASE_URL, else POSTGRES_* or PG*. Leave the password to PGPASSWORD.",
+        show_default=False,
+    ),
+]
+
+
+def choose_dsn(given: str | None) -> str:
+    """The database that is meant.
+
+    :raises UsageError: when none is named, or it cannot be read.
+    """
+    from psycopg.conninfo import conninfo_to_dict
+
+    from backup_lib.dsn import dsn_from_environment, normalise_dsn
+
+    if given is None:
+        return dsn_from_environment(os.environ)
+    dsn = normalise_dsn(given)
+    if conninfo_to_dict(dsn).get("password"):
+        say("warning: the password in --dsn can be read by everybody on this machine: set PGPASSWORD instead")
+    return dsn

@@ -1,0 +1,112 @@
+"""What commands print: data on stdout, talk on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import typer
+
+from backup_lib.errors import BackupError
+
+_TERMINAL_S, _LOG_S = 0.2, 30.0
+_log = logging.getLogger("backup_lib")
+
+
+def be_verbose() -> None:
+    logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
+    _log.setLevel(logging.DEBUG)
+
+
+def is_verbose() -> bool:
+    return _log.isEnabledFor(logging.DEBUG)
+
+
+def say(text: str) -> None:
+    typer.echo(_visible(text), err=True)
+
+
+def say_error(exc: BackupError) -> None:
+    say(f"error: {exc}")
+
+
+def put(text: str) -> None:
+    typer.echo(_visible(text))
+
+
+def _visible(text: str) -> str:
+    """Escape what a terminal would obey: names in somebody else's dump are somebody else's choice."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def put_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def render_columns(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+    """Aligned text, never cut: it is read by people and by `grep` alike.
+
+    :param right: which columns are flush right.
+    """
+    lines = [header, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+
+    def render(line: Sequence[str]) -> str:
+        cells = (
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        return "  ".join(cells).rstrip()
+
+    return "\n".join(map(render, lines))
+
+
+def render_size(size_bytes: int) -> str:
+    size = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+class Progress:
+    """Told how many bytes were read: one changing line on a terminal, elsewhere one line every 30 s."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._terminal = sys.stderr.isatty()
+        self._interval_s = _TERMINAL_S if self._terminal else _LOG_S
+        self._next_at = time.monotonic() + self._interval_s
+        self._shown = False
+
+    def __call__(self, size_bytes: int) -> None:
+        now = time.monotonic()
+        if now < self._next_at:
+            return
+        self._next_at = now + self._interval_s
+        line = f"{self._what}: {render_size(size_bytes)}"
+        if self._terminal:
+            typer.echo(f"\r{line}\033[K", err=True, nl=False)
+            self._shown = True
+        else:
+            say(line)
+
+    def done(self) -> None:
+        """Take the changing line away."""
+        if self._shown:
+            typer.echo("\r\033[K", err=True, nl=False)
+            self._shown = False

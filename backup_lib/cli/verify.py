@@ -1,0 +1,115 @@
+"""`pgdrill verify`: the suite, run for you, and an exit status that tells how it ended."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from backup_lib.cli.options import DEFAULT_BACKUPS, AsJson, Backups
+from backup_lib.cli.talk import put_json
+from backup_lib.errors import BackupError, DamagedArchiveError, UsageError, WrongKeyError
+
+if TYPE_CHECKING:
+    from backup_lib.catalog import Found
+    from backup_lib.cli.suite import Outcome
+
+_UNSEEDED = 0  # which ones `random` picks here does not matter: the suite picks for itself
+
+
+def verify(
+    archives: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="ARCHIVE",
+            help="latest (default), latest:DB, all, random:N, a name, a glob or a path.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    backups: Backups = DEFAULT_BACKUPS,
+    sandbox: Annotated[Literal["auto", "container", "embedded"], typer.Option(help="The throwaway server.")] = "auto",
+    postgres_image: Annotated[
+        str | None, typer.Option(metavar="IMAGE", help="Container image; default postgres:<major>.")
+    ] = None,
+    expect: Annotated[
+        str | None,
+        typer.Option(metavar="WHAT", help="full, schema, data, or TABLE,…; default what its manifest says."),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Of an archive that has none beside it."),
+    ] = None,
+    level: Annotated[Literal["integrity", "restore", "full"], typer.Option(help="How far to go.")] = "full",
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Connections that restore; default one a processor."),
+    ] = None,
+    rto: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Recovery time objective.")] = None,
+    rpo: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Recovery point objective.")] = None,
+    reports: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the records go.")] = Path("reports"),
+    as_json: AsJson = False,
+) -> None:
+    """Prove that archives restore, in throwaway servers."""
+    from backup_lib.catalog import resolve
+    from backup_lib.cli.suite import run_suite
+
+    requests = archives or ["latest"]
+    refuse_unreadable(resolve(requests, backups, seed=_UNSEEDED))
+    values = {
+        "--backups": backups,
+        "--sandbox": sandbox,
+        "--postgres-image": postgres_image,
+        "--expect": expect,
+        "--manifest": manifest,
+        "--level": level,
+        "--jobs": jobs,
+        "--rto": rto,
+        "--rpo": rpo,
+        "--reports": reports,
+    }
+    # With `=`, since a value may begin with a dash.
+    arguments = [f"--archive={request}" for request in requests]
+    arguments += [f"{name}={value}" for name, value in values.items() if value is not None]
+    outcome = run_suite(arguments, output=sys.stderr.fileno() if as_json else None)
+    if as_json:
+        put_json(_describe(outcome))
+    raise typer.Exit(outcome.exit_status)
+
+
+def refuse_unreadable(found: Sequence[Found]) -> None:
+    """Say in one sentence what no drill can change: encrypted, or packed in a way that is not read.
+
+    A damaged archive is drilled: what it lacks is then on record. So is an unreadable one among others.
+    """
+    from backup_lib.archive import detect_path
+
+    refused: list[BackupError] = []
+    for archive in found:
+        try:
+            if archive.path:
+                detect_path(archive.path)
+        except (WrongKeyError, UsageError) as exc:
+            refused.append(exc)
+        except DamagedArchiveError:
+            pass
+    if refused and len(refused) == len(found):
+        raise refused[0]
+
+
+def _describe(outcome: Outcome) -> dict[str, object]:
+    return {
+        "exit_status": outcome.exit_status,
+        "drills": [
+            {
+                "archive": drill.archive,
+                "verdict": drill.verdict,
+                "summary": drill.record.summary if drill.record else "none of its checks ran to the end",
+                "folder": drill.folder,
+            }
+            for drill in outcome.drills
+        ],
+    }

@@ -1,0 +1,122 @@
+"""The loader makes what psql makes, whatever runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from drilling import PgDump
+
+from backup_lib.dump_reader import read_events
+from backup_lib.dump_text import open_dump_text
+from backup_lib.inventory_builder import InventoryBuilder
+from backup_lib.plain_loader import Loader, LoadReport, context_without_values, message_without_values
+from backup_lib.servers import Server
+
+pytestmark = pytest.mark.postgres
+
+EVERY_OBJECT = Path(__file__).with_name("every_object.sql").read_bytes()
+END = b"\n--\n-- PostgreSQL database dump complete\n--\n\n"
+HEAD = b"--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 18.0\n\nSET client_encoding = 'UTF8';\n"
+
+
+def load(dsn: str, chunks: list[bytes], **options: object) -> LoadReport:
+    name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
+
+    def connect(database: str) -> psycopg.Connection[tuple[object, ...]]:
+        return psycopg.connect(psycopg.conninfo.make_conninfo(dsn, dbname=database), autocommit=True)
+
+    with Loader(connect, str(name), **options) as loader:  # type: ignore[arg-type]
+        return loader.load(read_events(iter(chunks)))
+
+
+def read(path: Path) -> list[bytes]:
+    with open_dump_text(path) as chunks:
+        return list(chunks)
+
+
+def inventory(path: Path) -> tuple[object, ...]:
+    builder = InventoryBuilder()
+    for event in read_events(iter(read(path))):
+        builder.feed(event)
+    result = builder.result()
+    return result.entries, result.tables, result.sequences, result.large_objects
+
+
+@pytest.mark.parametrize("truncate", [False, True], ids=["appending", "truncating"])
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_the_loaded_database_is_dumped_as_it_was(
+    server: Server, fresh_database: Callable[..., str], psql: Callable[..., None], pg_dump: PgDump, tmp_path: Path,
+    jobs: int, truncate: bool,  # noqa: FBT001
+) -> None:  # fmt: skip
+    source, target = fresh_database(server), fresh_database(server)
+    psql(server, source, EVERY_OBJECT)
+    archive = pg_dump(server, source, tmp_path / "a.sql")
+    report = load(target, read(archive), jobs=jobs, truncate=truncate)
+    assert report.errors == []
+    assert {block.table for block in report.blocks} >= {"public.cliente", "public.hijo"}
+    assert inventory(pg_dump(server, target, tmp_path / "b.sql")) == inventory(archive)
+
+
+def test_a_refused_entry_leaves_nothing_behind_and_the_next_one_runs(
+    server: Server, fresh_database: Callable[..., str]
+) -> None:
+    dsn = fresh_database(server)
+    entries = b"".join(
+        b"\n--\n-- Name: %s; Type: TABLE; Schema: public; Owner: postgres\n--\n\n%s\n" % (name, text)
+        for name, text in (
+            (b"a", b"CREATE TABLE public.a ();\nALTER TABLE public.nope OWNER TO postgres;\n"),
+            (b"b", b"CREATE TABLE public.b ();\n"),
+        )
+    )
+    report = load(dsn, [HEAD + entries + END])
+    assert [(e.entry, e.sqlstate) for e in report.errors] == [("TABLE public.a", "42P01")]
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT relname FROM pg_class WHERE relname IN ('a', 'b')").fetchall() == [("b",)]
+
+
+def test_commands_for_psql_are_not_carried_out(
+    server: Server, fresh_database: Callable[..., str], tmp_path: Path
+) -> None:
+    victim = tmp_path / "touched"
+    report = load(fresh_database(server), [HEAD + f"\n\\! touch {victim}\n".encode() + END])
+    assert report.refused == ["\\!"]
+    assert not victim.exists()
+
+
+def test_the_sessions_own_role_is_left_as_it_is(server: Server, fresh_database: Callable[..., str]) -> None:
+    dsn = fresh_database(server)
+    own = server.superuser.encode()
+    text = b"\nCREATE ROLE %s;\nALTER ROLE %s WITH NOSUPERUSER NOLOGIN PASSWORD 'x';\n" % (own, own)
+    assert load(dsn, [HEAD + text + END]).errors == []
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (True,)
+
+
+@pytest.mark.parametrize(
+    ("statement", "kept"),
+    [
+        pytest.param("SELECT 'secreto'::int", "invalid input syntax for type integer", id="syntax"),
+        pytest.param("SELECT '99999999999999'::int", 'value "…" is out of range', id="range"),
+        pytest.param("SELECT 'a' secreto secreto2", "syntax error at or near", id="statement"),
+        pytest.param("DO $$ BEGIN RAISE EXCEPTION 'secreto'; END $$", "a function of the archive", id="raised"),
+        pytest.param("SELECT * FROM nope", 'relation "nope" does not exist', id="a-name-stays"),
+    ],
+)
+def test_messages_keep_names_and_lose_values(server: Server, statement: str, kept: str) -> None:
+    with psycopg.connect(server.conninfo()) as connection, pytest.raises(psycopg.Error) as caught:
+        connection.execute(statement.encode())
+    message = message_without_values(caught.value)
+    assert kept in message
+    assert "secreto" not in message
+    assert "9999" not in message
+
+
+def test_the_place_of_a_row_is_kept_without_the_row(server: Server) -> None:
+    with psycopg.connect(server.conninfo()) as connection:
+        connection.execute("CREATE TEMP TABLE t (a int, b int)")
+        with pytest.raises(psycopg.Error) as caught, connection.cursor().copy("COPY t FROM STDIN") as copy:
+            copy.write(b"secreto, line 3, column b\t1\n")
+    assert context_without_values(caught.value) == "COPY t, line 1, column a"

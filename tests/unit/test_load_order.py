@@ -1,0 +1,98 @@
+"""What may run side by side: too little only costs time, too much deadlocks or loses a statement."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from threading import Thread
+
+import pytest
+
+from backup_lib.dump_events import EntryStart
+from backup_lib.load_order import Block, Budget, LoadOrder, locked_tables, parse_table, section_of, table_of
+
+
+def entry(kind: str, name: str = "x", schema: str | None = "public") -> EntryStart:
+    return EntryStart(kind, schema, name, "postgres")
+
+
+@pytest.mark.parametrize(
+    ("written", "table"),
+    [
+        pytest.param(b"public.venta", ("public", "venta"), id="plain"),
+        pytest.param('"Ventas ñ"."Ve.nta"'.encode(), ("Ventas ñ", "Ve.nta"), id="dot-in-quotes"),
+        pytest.param(b'public."a""b"', ("public", 'a"b'), id="doubled-quote"),
+        pytest.param("public.venta", ("public", "venta"), id="text"),
+    ],
+)
+def test_a_tables_name_is_read_without_its_quotes(written: bytes | str, table: tuple[str, ...]) -> None:
+    assert parse_table(written) == table
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "locks"),
+    [
+        pytest.param("INDEX", b"CREATE INDEX i ON public.t USING btree (a);",
+                     (set(), {("public", "t")}), id="index"),
+        pytest.param("INDEX", b"CREATE INDEX i ON public.t USING btree (a);\nALTER TABLE public.t CLUSTER ON i;",
+                     ({("public", "t")}, set()), id="index-and-cluster"),
+        pytest.param("CONSTRAINT", b"ALTER TABLE ONLY public.t\n    ADD CONSTRAINT k PRIMARY KEY (a);",
+                     ({("public", "t")}, set()), id="key"),
+        pytest.param("FK CONSTRAINT",
+                     b"ALTER TABLE ONLY public.t\n    ADD CONSTRAINT k FOREIGN KEY (a) REFERENCES public.u(a);",
+                     ({("public", "t"), ("public", "u")}, set()), id="foreign-key"),
+        pytest.param("FK CONSTRAINT", b"ALTER TABLE ONLY public.t ADD CONSTRAINT k something else;", None, id="unread"),
+        pytest.param("TRIGGER", b"CREATE TRIGGER g BEFORE INSERT ON public.t EXECUTE FUNCTION f();", None, id="other"),
+    ],
+)  # fmt: skip
+def test_only_what_is_understood_runs_beside_others(
+    kind: str, text: bytes, locks: tuple[set[tuple[str, ...]], set[tuple[str, ...]]] | None
+) -> None:
+    assert locked_tables(entry(kind), text) == locks
+
+
+def test_work_waits_for_earlier_work_on_its_tables_only() -> None:
+    order, t, u = LoadOrder(), ("public", "t"), ("public", "u")
+    rows, index, other_index, key = (Future[None]() for _ in range(4))
+    assert order.before([t], []) == []
+    order.add(rows, [t], [])
+    assert order.before([u], []) == []
+    assert order.before([], [t]) == [rows]
+    order.add(index, [], [t])
+    assert index not in order.before([], [t])  # indexes are built side by side
+    order.add(other_index, [], [t])
+    assert set(order.before([t], [])) == {rows, index, other_index}
+    order.add(key, [t], [])
+    assert order.before([], [t]) == [key]
+    assert order.take_all() == [rows, index, other_index, key]
+    assert order.before([t], []) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "section"),
+    [("TABLE", "pre-data"), ("TABLE DATA", "data"), ("SEQUENCE SET", "data"), ("FK CONSTRAINT", "post-data"),
+     ("ACL", None), ("COMMENT", None)],
+)  # fmt: skip
+def test_entries_belong_to_pg_dumps_sections(kind: str, section: str | None) -> None:
+    assert section_of(entry(kind)) == section
+
+
+def test_a_table_without_a_schema_has_one_part() -> None:
+    assert table_of(entry("TABLE DATA", "t", None)) == ("t",)
+
+
+def test_a_full_budget_makes_the_reader_wait_until_rows_are_taken() -> None:
+    block = Block(Budget(10))
+    reader = Thread(target=lambda: [block.put(b"12345678") for _ in range(3)] and block.end())
+    reader.start()
+    reader.join(0.05)
+    assert reader.is_alive()
+    assert b"".join(block) == b"12345678" * 3
+    reader.join(5)
+    assert not reader.is_alive()
+
+
+def test_a_piece_larger_than_the_budget_passes_alone() -> None:
+    block = Block(Budget(4))
+    block.put(b"12345678")
+    block.end()
+    assert list(block) == [b"12345678"]
