@@ -93,13 +93,14 @@ class BlockTime:
 
 @dataclass(slots=True)
 class LoadReport:
-    """What loading did; `section_s` holds wall seconds of pre-data, data and post-data."""
+    """What loading did; `section_s` holds wall seconds of the sections there are: pre-data, data, post-data."""
 
     errors: list[StatementError] = field(default_factory=list)
     mended: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)  # backslash commands, by their first word
     blocks: list[BlockTime] = field(default_factory=list)
     section_s: dict[str, float] = field(default_factory=dict)
+    section_began: dict[str, float] = field(default_factory=dict)  # by the monotonic clock
     databases: list[str] = field(default_factory=list)  # in the order they were loaded
 
 
@@ -394,29 +395,30 @@ class Loader:
             self._run_pending()
         self._barrier()
         self.report.section_s = self._clock.seconds()
+        self.report.section_began = self._clock.began
 
 
 class _SectionClock:
     """Wall seconds of each section; the last two overlap where indexes begin before all rows are in."""
 
     def __init__(self) -> None:
-        self._began = {"pre-data": time.monotonic()}
+        self.began = {"pre-data": time.monotonic()}
         self._rows_done: float | None = None
 
     def enter(self, section: str | None) -> None:
         if section is not None:
-            self._began.setdefault(section, time.monotonic())
+            self.began.setdefault(section, time.monotonic())
 
     def rows_done(self) -> None:
         self._rows_done = time.monotonic()
 
     def seconds(self) -> dict[str, float]:
         end = time.monotonic()
-        post = self._began.get("post-data", end)
-        data = self._began.get("data", post)
+        post = self.began.get("post-data", end)
+        data = self.began.get("data", post)
         return {
-            "pre-data": min(data, post) - self._began["pre-data"],
-            "data": max(post, self._rows_done or post) - data if "data" in self._began else 0.0,
+            "pre-data": min(data, post) - self.began["pre-data"],
+            "data": max(post, self._rows_done or post) - data if "data" in self.began else 0.0,
             "post-data": end - post,
         }
 

@@ -27,12 +27,15 @@ from verification.examining import examine
 from verification.facts import Archived, Facts
 from verification.finding import Finding
 from verification.mending import Mending
-from verification.phases import ANALYZE, CHECKS, DATA, FETCH, FIRST_QUERY, POST_DATA, PRE_DATA, START, Phases
+from verification.phases import ANALYZE, CHECKS, DATA, FETCH, FIRST_QUERY, POST_DATA, PRE_DATA, RESTORE, START, Phases
 from verification.restoring import SPARE_DATABASE, Connect, connector, finish, prepare, read_archive, restore_archive
 from verification.sandbox.choice import Chosen, open_sandbox
 from verification.scope import scope_of
 
 NEWEST_MAJOR = 18
+_BUILDS = b"""SELECT greatest(blocks_done::float8 / nullif(blocks_total, 0),
+                     tuples_done::float8 / nullif(tuples_total, 0), 0)
+              FROM pg_stat_progress_create_index ORDER BY pid"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +186,20 @@ class Drill:
             )
         return self._connect(self._databases[-1])
 
+    def builds(self) -> list[float]:
+        """How far the server is with each index it builds, as shares of 1: its own progress view.
+
+        Asked only once the archive was read whole: a session would stand in the way of its DROP DATABASE.
+        """
+        if not self.phases.all_read or self._connect is None or self.phases.now is None:
+            return []
+        try:
+            with closing(self._connect("template1")) as connection:
+                rows = connection.execute(_BUILDS).fetchall()
+        except psycopg.Error:
+            return []  # it is busy, or gone: whoever waits for it is told so
+        return [float(str(share)) for (share,) in rows]
+
     @property
     def manifest_sha256(self) -> str | None:
         return hashlib.sha256(self.manifest_bytes).hexdigest() if self.manifest_bytes is not None else None
@@ -217,17 +234,19 @@ class Drill:
         database, refused = prepare(connect, manifest, heading)
         scope = scope_of(facts.expect, manifest, None)
         mending = Mending(connect, has_globals=manifest is not None, only_tables=scope.kind == "tables")
-        facts.load = restore_archive(
-            self.path,
-            facts.archived,
-            self.phases,
-            connect=connect,
-            database=database,
-            mending=mending,
-            jobs=self.plan.jobs,
-        )
+        with self.phases.watched(RESTORE):
+            facts.load = restore_archive(
+                self.path,
+                facts.archived,
+                self.phases,
+                connect=connect,
+                database=database,
+                mending=mending,
+                jobs=self.plan.jobs,
+            )
         for section in (PRE_DATA, DATA, POST_DATA):
-            self.phases.add(section, facts.load.section_s.get(section, 0.0), overlaps=section == DATA)
+            begun = facts.load.section_began.get(section, time.monotonic())
+            self.phases.add(section, begun, facts.load.section_s.get(section, 0.0), overlaps=section == DATA)
         self._databases = _loaded(facts.load.databases, database)
         if manifest is not None and not _makes_its_database(facts.archived):
             refused += finish(connect, manifest)

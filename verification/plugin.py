@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +44,7 @@ class _State:
     folders: dict[str, str] = field(default_factory=dict)  # by id
     junit: Path | None = None
     trouble: pytest.UsageError | None = None  # why no archive could be chosen
+    screen: _Screen | None = None  # for progress
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -99,6 +101,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "drill(check): asks one of the drill's checks")
     if hasattr(config, "workerinput") or not _asks_for_drills(config):
         return
+    state.screen = _Screen(config)
     if option.xmlpath is None and not option.collectonly:
         state.junit = state.reports / f".junit-{state.run_id}.xml"
         option.xmlpath = str(state.junit)
@@ -174,7 +177,7 @@ def drill(request: pytest.FixtureRequest) -> Iterator[Drill]:
     name = request.param
     found = _archives(config)[name]
     drill_id = f"{state.run_id}-{list(_archives(config)).index(name) + 1}"
-    with Drill(found, _local(found), _plan(config), drill_id=drill_id) as drill:
+    with Drill(found, _local(found), _plan(config), drill_id=drill_id) as drill, _watched(config, drill):
         yield drill
         drill.judge_all()
     record = build_record(drill, finished_at=datetime.now(UTC))
@@ -191,6 +194,49 @@ def restored(drill: Drill) -> Iterator[psycopg.Connection[Any]]:
     """
     with drill.connect() as connection:
         yield connection
+
+
+def _watched(config: pytest.Config, drill: Drill) -> AbstractContextManager[None]:
+    """Progress on stderr; a worker of xdist has nobody to tell."""
+    from verification.watching import watching
+
+    screen = config.stash[_STATE].screen
+    return watching(drill, screen) if screen is not None else nullcontext()
+
+
+class _Screen:
+    """The stderr that pytest was started with: what a test writes goes elsewhere, and so does pytest's own."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._fd = os.dup(2)
+        self.is_terminal = os.isatty(self._fd)
+
+    def show(self, line: str) -> None:
+        begins = ""
+        if self._is_pytests():
+            self._terminal().currentfspath = None  # pytest then begins a line, and names the file again
+            begins = "\n"
+        self._write(f"{begins}\r{line}\033[K" if self.is_terminal else f"{begins}{line}\n")
+
+    def clear(self) -> None:
+        if self.is_terminal and not self._is_pytests():
+            self._write("\r\033[K")
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def _terminal(self) -> Any:
+        return self._config.pluginmanager.getplugin("terminalreporter")
+
+    def _is_pytests(self) -> bool:
+        """Whether the line that the cursor is on is one of pytest's."""
+        terminal = self._terminal()
+        return terminal is not None and terminal.currentfspath is not None
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError):  # nobody looks any more
+            os.write(self._fd, text.encode())
 
 
 def _local(found: Found) -> Path:
@@ -272,6 +318,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """By now pytest has written its JUnit file: it belongs to each drill of the run."""
     state = config.stash.get(_STATE, None)
+    if state is not None and state.screen is not None:
+        state.screen.close()
     if state is None or state.junit is None or not state.junit.is_file():
         return
     from verification.evidence.folder import add_file

@@ -66,6 +66,7 @@ class PhaseRecord:
     seconds: float
     overlaps: bool = False
     bytes: int | None = None
+    began_s: float | None = None  # seconds after the drill's first phase began; None in records of older versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ def render_html(record: Record) -> str:
         groups=outline.group_findings(record.findings, record.checks),
         tables=outline.choose_tables(record, largest=LARGEST_TABLES),
         bars=outline.lay_out_phases(record),
+        begins_are_guessed=outline.begins_are_guessed(record),
         objectives=[
             ("Recovery time (RTO)", outline.describe_objective(record.rto)),
             ("Age of the data (RPO)", outline.describe_objective(record.rpo)),

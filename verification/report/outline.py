@@ -161,18 +161,20 @@ class PhaseBar:
     length: float
 
 
-def lay_out_phases(record: Record) -> list[PhaseBar]:
-    """One after the other; a phase that overlaps is drawn where it is named and moves nothing along.
+def begins_are_guessed(record: Record) -> bool:
+    return any(phase.overlaps and phase.began_s is None for phase in record.phases)
 
-    A record holds how long a phase took, not when it began: the place of an overlapping one is a guess,
-    and the views mark it.
+
+def lay_out_phases(record: Record) -> list[PhaseBar]:
+    """Where each began; in a record that does not hold that, one after the other, where an overlapping one
+    is drawn where it is named and moves nothing along: a guess, which the views say.
     """
     in_turn = sum(phase.seconds for phase in record.phases if not phase.overlaps)
     longest = max((phase.seconds for phase in record.phases), default=0.0)
     whole = max(wall_clock_s(record), in_turn, longest)
     bars, clock = [], 0.0
     for phase in record.phases:
-        begin = max(0.0, min(clock, whole - phase.seconds))
+        begin = max(0.0, min(clock if phase.began_s is None else phase.began_s, whole - phase.seconds))
         share = (begin / whole, phase.seconds / whole) if whole else (0.0, 0.0)
         bars.append(PhaseBar(phase=phase, begin=share[0], length=share[1]))
         if not phase.overlaps:

@@ -98,7 +98,8 @@ def _tabulate_phases(record: Record, *, width: int) -> RenderableType:
         table.add_row(*row, seconds, render_throughput(bar.phase.bytes, bar.phase.seconds))
     total: list[RenderableType] = [Text("start to end", "bold"), *([""] if drawn else [])]
     table.add_row(*total, Text(render_seconds(outline.wall_clock_s(record)), "bold"), "")
-    said = [Text("* ran while others did; when it began is not recorded", "dim")]
+    guessed = "; when it began is not recorded" if outline.begins_are_guessed(record) else ""
+    said = [Text(f"* ran while others did{guessed}", "dim")]
     return Padding(Group(table, *(said if any(bar.phase.overlaps for bar in bars) else [])), (0, 0, 1, 0))
 
 
