@@ -61,7 +61,16 @@ class Store(Protocol):
     def create(self, name: str) -> AbstractContextManager[Sink]:
         """Write a file that appears, durable, when the context ends well, and not at all otherwise."""
 
+    def replace(self, name: str, data: bytes) -> None:
+        """Write a small file of our own anew, whole or not at all; the one way to overwrite. Never for an archive."""
+
     def delete(self, name: str) -> None: ...
+
+    def under(self, folder: str) -> Store:
+        """A place inside this one, whose files are not among the items here."""
+
+    def move(self, name: str, folder: str) -> None:
+        """Into the place `under(folder)`, never over something there."""
 
     def lock(self, prefix: str) -> AbstractContextManager[None]:
         """Be the only one to write names that begin with `prefix`, and clear away what dead ones left.
@@ -125,13 +134,38 @@ class LocalStore:
                 _sync(file)
             self._publish(partial, name)
 
+    def replace(self, name: str, data: bytes) -> None:
+        with self._explained(self.path(name)), self._partial(name) as partial:
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self.path(name))
+            _sync(self.folder)
+
     def delete(self, name: str) -> None:
         with self._explained(self.path(name)):
             path = self.path(name)
             if path.is_dir():
+                # It goes at once: half a folder would pass for a damaged archive.
+                path = path.rename(self.path(f".{name}{_PARTIAL}"))
                 shutil.rmtree(path)
             else:
                 path.unlink()
+            _sync(self.folder)
+
+    def under(self, folder: str) -> LocalStore:
+        return LocalStore(self.path(folder))
+
+    def move(self, name: str, folder: str) -> None:
+        there = self.under(folder)
+        with self._explained(there.path(name)):
+            there.folder.mkdir(mode=0o700, exist_ok=True)
+            if there.exists(name):  # a rename would put it in its place
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            self.path(name).rename(there.path(name))
+            _sync(there.folder)
             _sync(self.folder)
 
     @contextmanager

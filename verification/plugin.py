@@ -42,6 +42,7 @@ class _State:
     expected: list[str] = field(default_factory=list)  # ids of the archives that must end verified
     verdicts: dict[str, str] = field(default_factory=dict)  # by id
     folders: dict[str, str] = field(default_factory=dict)  # by id
+    remarks: list[str] = field(default_factory=list)  # what could not be noted beside an archive
     junit: Path | None = None
     trouble: pytest.UsageError | None = None  # why no archive could be chosen
     screen: _Screen | None = None  # for progress
@@ -171,6 +172,7 @@ def drill(request: pytest.FixtureRequest) -> Iterator[Drill]:
     from verification.drill import Drill
     from verification.evidence.builder import build_record
     from verification.evidence.folder import write_evidence
+    from verification.noting import note
 
     config = request.config
     state = config.stash[_STATE]
@@ -184,6 +186,8 @@ def drill(request: pytest.FixtureRequest) -> Iterator[Drill]:
     drill.close()
     state.verdicts[name] = record.verdict
     state.folders[name] = str(write_evidence(state.reports, record))
+    if remark := note(found, record):
+        state.remarks.append(remark)
 
 
 @pytest.fixture
@@ -290,6 +294,7 @@ def pytest_testnodedown(node: Any) -> None:
     output = getattr(node, "workeroutput", {})
     state.verdicts.update(output.get("pgdrill_verdicts", {}))
     state.folders.update(output.get("pgdrill_folders", {}))
+    state.remarks += output.get("pgdrill_remarks", [])
 
 
 # The end
@@ -302,6 +307,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(config, "workerinput"):
         config.workeroutput["pgdrill_verdicts"] = state.verdicts  # type: ignore[attr-defined]
         config.workeroutput["pgdrill_folders"] = state.folders  # type: ignore[attr-defined]
+        config.workeroutput["pgdrill_remarks"] = state.remarks  # type: ignore[attr-defined]
         return
     if told := os.environ.get("PGDRILL_VERDICTS"):  # for `pgdrill verify`, which exits by them
         outcome = {
@@ -346,6 +352,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         elif not config.option.collectonly:
             terminalreporter.section(f"drill of {name}", red=True)
             terminalreporter.line("not verified: none of its tests ran to the end", red=True)
+    for remark in state.remarks:
+        terminalreporter.line(f"note: {remark}")
 
 
 def _print_record(terminal: pytest.TerminalReporter, folder: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from backup_lib.cli import backup, demo, doctor, evidence, listing, servers, verify
+from backup_lib.cli import backup, demo, doctor, evidence, listing, prune, servers, verify
 from backup_lib.cli.talk import be_verbose, put
 
 _STATUSES = """Exit statuses:
@@ -61,6 +61,7 @@ app.command("manifest")(backup.manifest)
 app.command("list")(listing.list_archives)
 app.command("show")(listing.show)
 app.command("verify")(verify.verify)
+app.command("prune")(prune.prune)
 app.command("demo")(demo.demo)
 app.command("sample-backup")(demo.sample_backup)
 app.command("doctor")(doctor.doctor)

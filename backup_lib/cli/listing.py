@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from backup_lib.cli.options import DEFAULT_BACKUPS, AsJson, Backups
-from backup_lib.cli.talk import put, put_json, render_columns, render_size
+from backup_lib.cli.talk import put, put_json, render_age, render_columns, render_size
 from backup_lib.errors import NoSuchArchiveError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from backup_lib.catalog import Found
     from backup_lib.inventory import Inventory
+    from backup_lib.ledger import Entry
     from backup_lib.manifest import Manifest
 
 
@@ -28,6 +30,7 @@ def list_archives(*, backups: Backups = DEFAULT_BACKUPS, as_json: AsJson = False
     if as_json:
         put_json([_facts(archive) for archive in found])
         return
+    now = datetime.now(UTC)
     rows = [
         (
             archive.name,
@@ -36,10 +39,11 @@ def list_archives(*, backups: Backups = DEFAULT_BACKUPS, as_json: AsJson = False
             archive.database or "?",
             archive.kind or "?",
             archive.encryption or ("manifest" if archive.has_manifest else "no manifest"),
+            _last_drill(archive, now),
         )
         for archive in found
     ]
-    put(render_columns(("archive", "size", "taken at", "database", "kind", ""), rows, right=[1]))
+    put(render_columns(("archive", "size", "taken at", "database", "kind", "", "last drill"), rows, right=[1]))
 
 
 def show(
@@ -65,6 +69,7 @@ def show(
 
 
 def _facts(archive: Found) -> dict[str, Any]:
+    entry = _newest_entry(archive)
     return {
         "name": archive.name,
         "folder": archive.store.location,
@@ -75,7 +80,31 @@ def _facts(archive: Found) -> dict[str, Any]:
         "kind": archive.kind,
         "encryption": archive.encryption,
         "has_manifest": archive.has_manifest,
+        "last_drill": None
+        if entry is None
+        else {
+            "drill_id": entry.drill_id,
+            "verdict": entry.verdict,
+            "level": entry.level,
+            "finished_at": entry.finished_at,
+            "sha256": entry.sha256,
+        },
     }
+
+
+def _last_drill(archive: Found, now: datetime) -> str:
+    """Such as `verified 3 days ago`."""
+    entry = _newest_entry(archive)
+    if entry is None:
+        return "never"
+    verdict = entry.verdict.replace("_", " ") + ("" if entry.level == "full" else f" ({entry.level})")
+    return f"{verdict} {render_age(now - entry.finished_at)}"
+
+
+def _newest_entry(archive: Found) -> Entry | None:
+    from backup_lib.ledger import read_ledger
+
+    return read_ledger(archive.store, archive.name).last(size_bytes=archive.size_bytes)
 
 
 def _contents(archive: Found) -> dict[str, Any]:
@@ -135,6 +164,10 @@ def _put(facts: dict[str, Any]) -> None:
     put(
         f"database {facts['database'] or '?'}, PostgreSQL {facts['server_version'] or '?'}, kind {facts['kind'] or '?'}"
     )
+    if facts["last_drill"]:
+        put(f"last drill {facts['last_drill']['finished_at']:%Y-%m-%d %H:%M:%S}Z: {facts['last_drill']['verdict']}")
+    else:
+        put("never drilled: pgdrill verify proves that it restores")
     if facts.get("sha256"):
         put(f"sha256 {facts['sha256']}")
     if not facts.get("complete", True):

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import typer
@@ -81,6 +81,17 @@ def render_size(size_bytes: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} TiB"
+
+
+def render_age(age: timedelta) -> str:
+    """Such as `3 days ago`."""
+    seconds = age.total_seconds()
+    if seconds < 0:
+        return "in the future"
+    for unit, unit_s in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if (count := int(seconds // unit_s)) > 0:
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
 
 
 class Progress:

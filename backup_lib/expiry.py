@@ -1,0 +1,197 @@
+"""Carries retention out in a place: what a policy lets go is deleted, what failed its drill is set aside.
+
+An archive, its manifest and its ledger go together. The ledger is marked first and goes last, so that an interruption
+leaves nothing that passes for somebody else's archive, and the next run finishes what this one began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from backup_lib import manifest
+from backup_lib.archive import name_prefix
+from backup_lib.catalog import Found, list_archives
+from backup_lib.errors import BackupError
+from backup_lib.ledger import SUFFIX, Ledger, Standing, digest_stored, read_ledger, write_ledger
+from backup_lib.retention import Action, Candidate, Decision, Policy, decide
+from backup_lib.store import LocalStore, Store
+
+QUARANTINE = "quarantine"
+_SIDECARS = (manifest.SUFFIX, SUFFIX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One archive and what is to happen to it; `failure` says why that did not."""
+
+    found: Found
+    action: Action
+    reason: str
+    standing: Standing
+    failure: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Judged:
+    found: Found
+    ledger: Ledger
+    quarantined: bool
+    standing: Standing
+    remark: str = ""
+
+    @property
+    def candidate(self) -> Candidate:
+        found = self.found
+        return Candidate(
+            name=found.name,
+            taken_at=None if found.taken_at_from == "file time" else found.taken_at,
+            database=found.database,
+            kind=found.kind,
+            standing=self.standing,
+            quarantined_at=(self.ledger.quarantined_at or found.taken_at) if self.quarantined else None,
+        )
+
+
+def plan_expiry(place: Store, policy: Policy, *, now: datetime) -> list[Planned]:
+    """What to do with each archive there, without doing it.
+
+    Verified archives that a deletion relies on are read and hashed first: all of them on this machine, elsewhere the
+    newest of each database and kind, the others being believed by their size.
+
+    :raises StoreError: when the place cannot be read.
+    """
+    judged = [_judge(found, quarantined=False) for found in list_archives(place)]
+    aside = place.under(QUARANTINE)
+    judged += [_judge(found, quarantined=True) for found in (list_archives(aside) if _names(aside) else ())]
+    hashed: set[int] = set()
+    while True:
+        decisions = decide([item.candidate for item in judged], policy, now=now)
+        doubted = [item for item in _relied_on(judged, decisions) if id(item) not in hashed]
+        if not doubted:
+            break
+        for item in doubted:
+            hashed.add(id(item))
+            _prove(item)
+    return [_planned(item, decision) for item, decision in zip(judged, decisions, strict=True)]
+
+
+def expire(place: Store, policy: Policy, *, now: datetime) -> list[Planned]:
+    """Plan, and carry it out. A failure at one archive is told by it, and does not stop the others.
+
+    :raises LockedError: when a backup of one of the databases, or another such run, is at it; nothing is done then.
+    :raises StoreError: when the place cannot be read.
+    """
+    with ExitStack() as locks:
+        for database in sorted({found.database for found in list_archives(place) if found.database}):
+            locks.enter_context(place.lock(name_prefix(database)))
+        finish_interrupted(place)
+        return [_carry_out(place, planned, now) for planned in plan_expiry(place, policy, now=now)]
+
+
+def finish_interrupted(place: Store) -> list[str]:
+    """Let what an interrupted run left of archives follow them: away, or into quarantine; their names."""
+    finished = []
+    for store in (place, place.under(QUARANTINE)):
+        names = _names(store)
+        for name in sorted(name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)):
+            if name in names:
+                continue
+            ledger = read_ledger(store, name)
+            if ledger.expiring_at:
+                _delete_sidecars(store, name)
+                finished.append(name)
+            elif store is place and ledger.quarantined_at and place.under(QUARANTINE).exists(name):
+                _move_sidecars(place, name)
+                finished.append(name)
+    return finished
+
+
+def _names(store: Store) -> set[str]:
+    if isinstance(store, LocalStore) and not store.folder.exists():
+        return set()  # nothing was ever set aside
+    return {item.name for item in store.items()}
+
+
+def _judge(found: Found, *, quarantined: bool) -> _Judged:
+    ledger = read_ledger(found.store, found.name)
+    entry = ledger.conclusion(size_bytes=found.size_bytes)
+    standing = (entry.standing if entry else None) or "unverified"
+    remark = "" if entry or not ledger.entries else "its bytes are not those that were drilled"
+    return _Judged(found=found, ledger=ledger, quarantined=quarantined, standing=standing, remark=remark)
+
+
+def _relied_on(judged: Sequence[_Judged], decisions: Sequence[Decision]) -> Iterator[_Judged]:
+    """The verified archives that stay where others of their database and kind are to be deleted."""
+    pairs = list(zip(judged, decisions, strict=True))
+    thinned = {item.candidate.group for item, decision in pairs if decision.action == "delete"}
+    seen: set[object] = set()
+    for item, decision in pairs:  # the newest first, as the catalog lists them
+        group = item.candidate.group
+        if item.standing != "verified" or item.quarantined or decision.action != "keep" or group not in thinned:
+            continue
+        if isinstance(item.found.store, LocalStore) or group not in seen:
+            yield item
+        seen.add(group)
+
+
+def _prove(item: _Judged) -> None:
+    """Believe the ledger no longer, but the bytes."""
+    try:
+        size_bytes, sha256 = digest_stored(item.found.store, item.found.name)
+    except BackupError as exc:
+        item.standing, item.remark = "unverified", f"it cannot be read: {exc.message}"
+        return
+    entry = item.ledger.conclusion(size_bytes=size_bytes, sha256=sha256)
+    if entry is None:
+        item.remark = "its bytes are not those that were drilled"
+    item.standing = (entry.standing if entry else None) or "unverified"
+
+
+def _planned(item: _Judged, decision: Decision) -> Planned:
+    reason = f"{decision.reason}; {item.remark}" if item.remark else decision.reason
+    return Planned(found=item.found, action=decision.action, reason=reason, standing=item.standing)
+
+
+def _carry_out(place: Store, planned: Planned, now: datetime) -> Planned:
+    try:
+        if planned.action == "delete":
+            _delete(planned.found.store, planned.found.name, now)
+        elif planned.action == "quarantine":
+            _set_aside(place, planned.found.name, now)
+    except BackupError as exc:
+        return replace(planned, failure=exc.message)
+    return planned
+
+
+def _delete(store: Store, name: str, now: datetime) -> None:
+    ledger = read_ledger(store, name)
+    write_ledger(store, name, replace(ledger, expiring_at=now))
+    try:
+        store.delete(name)
+    except BackupError:
+        if store.exists(name):  # an object lock, a file of somebody else: it stays, as it was
+            write_ledger(store, name, ledger) if ledger.entries else store.delete(name + SUFFIX)
+        raise
+    _delete_sidecars(store, name)
+
+
+def _delete_sidecars(store: Store, name: str) -> None:
+    for suffix in _SIDECARS:  # the ledger last: its mark says that the rest may go
+        if store.exists(name + suffix):
+            store.delete(name + suffix)
+
+
+def _set_aside(place: Store, name: str, now: datetime) -> None:
+    """The archive first: it is no longer offered as the latest, whatever happens next."""
+    write_ledger(place, name, replace(read_ledger(place, name), quarantined_at=now))
+    place.move(name, QUARANTINE)
+    _move_sidecars(place, name)
+
+
+def _move_sidecars(place: Store, name: str) -> None:
+    for suffix in _SIDECARS:
+        if place.exists(name + suffix):
+            place.move(name + suffix, QUARANTINE)
