@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from backup_lib.errors import UsageError
+from backup_lib.variables import read_variable
 
 # Equal data gives equal text only under equal settings. Not lc_monetary: money written in C would be read
 # wrongly by a person's psql in the database's own locale.
@@ -39,12 +39,12 @@ def dsn_from_environment(env: Mapping[str, str]) -> str:
     Each may be a file instead, by the name with `_FILE`. An empty variable counts as unset.
     :raises UsageError: when none of them is set, or a file cannot be read.
     """
-    if url := _value(env, "DATABASE_URL"):
+    if url := read_variable(env, "DATABASE_URL"):
         return normalise_dsn(url)
     found = {
         keyword: value
         for keyword, names in _VARIABLES.items()
-        if (value := next(filter(None, (_value(env, name) for name in names)), None))
+        if (value := next(filter(None, (read_variable(env, name) for name in names)), None))
     }
     if not found.keys() - {"password", "port"}:
         raise UsageError(
@@ -53,20 +53,6 @@ def dsn_from_environment(env: Mapping[str, str]) -> str:
             "POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB",
         )
     return make_conninfo("", **found)
-
-
-def _value(env: Mapping[str, str], name: str) -> str | None:
-    if value := env.get(name):
-        return value
-    if path := env.get(f"{name}_FILE"):
-        try:
-            return Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as exc:
-            raise UsageError(
-                f"{name}_FILE names {path}, which cannot be read: {type(exc).__name__}",
-                hint="give the file to the user this runs as, or unset the variable",
-            ) from exc
-    return None
 
 
 def normalise_dsn(dsn: str) -> str:

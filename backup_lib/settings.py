@@ -1,0 +1,157 @@
+"""What can be configured: one frozen dataclass a section of pgdrill.toml.
+
+A field is the whole of a setting: its key, its type, its default, the variable that sets it too, and the sentence
+that `pgdrill init`, `config show` and the reference print. A new section is a new dataclass and a field of `Settings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field
+from datetime import date
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from backup_lib.setting_types import (
+    Secret,
+    parse_compression,
+    parse_duration_s,
+    parse_expected,
+    parse_name,
+    parse_number,
+)
+
+Positive = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
+Kind = Literal["full", "schema", "data"]
+Level = Literal["integrity", "restore", "full"]
+Expected = str | bool | Decimal
+
+
+def setting(
+    help: str, default: Any = MISSING, *, key: str = "", env: str = "", parse: Any = None, path: bool = False
+) -> Any:
+    """A field of a section.
+
+    :param help: one sentence, for people.
+    :param default: none: the key must be given.
+    :param key: how it is called in the file, where that is not the field's name.
+    :param env: the environment variable that goes before the file; `<env>_FILE` may name a file instead.
+    :param parse: from what the file or variable says to the value; raises ValueError with what is wanted.
+    :param path: a relative path is meant from the folder of the file it stands in.
+    """
+    return field(default=default, metadata={"help": help, "key": key, "env": env, "parse": parse, "path": path})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupSettings:
+    """Where archives go, and how they are packed."""
+
+    dir: str = setting("Where archives lie: a folder or a URL.", "backups", env="BACKUP_DIR", path=True)
+    compress: Literal["gzip", "zstd", "none"] | None = setting(
+        "gzip, zstd or none; true means gzip, false none. Default gzip, and none for tar.",
+        None,
+        env="BACKUP_COMPRESS",
+        parse=parse_compression,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifySettings:
+    """How archives are drilled, unless the command line or a database says otherwise."""
+
+    sandbox: Literal["auto", "container", "embedded"] = setting("The throwaway server.", "auto")
+    image: str | None = setting("Container image; default postgres:<major of the archive>.", None)
+    level: Level = setting("How far to go: integrity, restore or full.", "full")
+    jobs: Positive | None = setting("Connections that restore; default one a processor.", None)
+    rto_s: float | None = setting(
+        "Recovery time objective, such as 15m; missed, the drill fails.", None, key="rto", parse=parse_duration_s
+    )
+    rpo_s: float | None = setting(
+        "Recovery point objective, such as 26h; missed, the drill fails.", None, key="rpo", parse=parse_duration_s
+    )
+    check_timeout_s: float = setting(
+        "How long one SQL check may take.", 60.0, key="check_timeout", parse=parse_duration_s
+    )
+    reports: str = setting("Where the records of drills go.", "reports", path=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSettings:
+    """One database, by a name of your own."""
+
+    url: Secret | None = setting(
+        "postgresql://USER@HOST/DATABASE; or url_env, a variable's name, or url_file, a file that holds it.", None
+    )
+    dbname: str | None = setting("Its name on the server, where that is neither in the URL nor the name here.", None)
+    kinds: tuple[Kind, ...] = setting("What `pgdrill backup` makes of it: full, schema, data.", ("full",))
+    to: tuple[str, ...] = setting("Where its archives go; default the folder of [backup].", (), path=True)
+    image: str | None = setting("Container image of its drills.", None)
+    rto_s: float | None = setting("Its recovery time objective, such as 15m.", None, key="rto", parse=parse_duration_s)
+    rpo_s: float | None = setting("Its recovery point objective, such as 26h.", None, key="rpo", parse=parse_duration_s)
+
+    def __post_init__(self) -> None:
+        if not self.kinds:
+            raise ValueError("kinds is empty: name at least one of full, schema, data")
+        if len(set(self.kinds)) < len(self.kinds):
+            raise ValueError("kinds names one twice")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlCheck:
+    """A query whose answer in the restored database must be as expected."""
+
+    name: str = setting("Names the check in tests and reports.", parse=parse_name)
+    sql: str = setting("One query, without parameters.")
+    database: str | None = setting("Only for archives of this database; default for all.", None)
+    equals: Expected | None = setting("Its only value is this number, text or truth.", None, parse=parse_expected)
+    at_least: Decimal | None = setting("Its only value is a number not below this.", None, parse=parse_number)
+    at_most: Decimal | None = setting("Its only value is a number not above this.", None, parse=parse_number)
+    rows: Count | None = setting("It gives this many rows; 0 for a query that finds what must not be.", None)
+
+    def __post_init__(self) -> None:
+        bounded = self.at_least is not None or self.at_most is not None
+        if [self.equals is not None, self.rows is not None, bounded].count(True) != 1:
+            raise ValueError("expects nothing or too much: give equals, or rows, or at_least and at_most")
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            raise ValueError("at_least is above at_most")
+        if not self.sql.strip().rstrip(";"):
+            raise ValueError("sql is empty")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suppression:
+    """A fault that somebody takes upon himself until a day."""
+
+    check: str = setting("The check's name, such as schema or row-count, or sql:NAME.")
+    object: str = setting('Which of its objects: a name, or a glob such as "INDEX old.*".')
+    reason: str = setting("Why it is no fault for now.")
+    owner: str = setting("Who answers for it.")
+    expires: date = setting("The last day on which it holds, such as 2027-01-31.")
+    database: str | None = setting("Only for archives of this database; default for all.", None)
+
+    def __post_init__(self) -> None:
+        if empty := [name for name in ("object", "reason", "owner") if not getattr(self, name).strip()]:
+            raise ValueError(f"{' and '.join(empty)} must not be empty")
+
+    def matches(self, check: str, subject: str) -> bool:
+        return check == self.check and (subject == self.object or fnmatchcase(subject, self.object))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All of it; what is not set is at its default."""
+
+    backup: BackupSettings = field(default_factory=BackupSettings)
+    verify: VerifySettings = field(default_factory=VerifySettings)
+    databases: Mapping[str, DatabaseSettings] = field(default_factory=dict)
+    checks: tuple[SqlCheck, ...] = ()
+    suppressions: tuple[Suppression, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [check.name for check in self.checks]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two checks are called {min(twice)}: their findings could not be told apart")

@@ -1,0 +1,26 @@
+"""Variables of the environment, each of which may name a file instead: a secret in a file is nobody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from backup_lib.errors import UsageError
+
+
+def read_variable(env: Mapping[str, str], name: str) -> str | None:
+    """The value of `name`, else what the file holds that `name`_FILE names. Empty counts as unset.
+
+    :raises UsageError: when that file cannot be read.
+    """
+    if value := env.get(name):
+        return value
+    if path := env.get(f"{name}_FILE"):
+        try:
+            return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as exc:
+            raise UsageError(
+                f"{name}_FILE names {path}, which cannot be read: {type(exc).__name__}",
+                hint="give the file to the user this runs as, or unset the variable",
+            ) from exc
+    return None
