@@ -89,6 +89,12 @@ def locked_tables(entry: EntryStart, text: bytes) -> tuple[set[Table], set[Table
     return None
 
 
+def referenced_table(text: bytes) -> Table | None:
+    """The table a foreign key's statement refers to; None for any other statement."""
+    found = _REFERENCED.search(text)
+    return parse_table(found[1]) if found else None
+
+
 class LoadOrder:
     """Which work must be done before further work on the same tables may start."""
 

@@ -83,6 +83,15 @@ class Globals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackedDefinitions:
+    """pg_dump's schema-only text of the whole database, in the archive's own snapshot; without what holds passwords."""
+
+    size_bytes: int  # of the text
+    sha256: str  # of the text
+    gzip: bytes  # base64 in the manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """One archive's promise.
 
@@ -99,6 +108,8 @@ class Manifest:
     catalog: tuple[str, ...]
     inventory: Inventory | None
     tools: dict[str, str]  # program or library → version
+    kind: Kind = "full"  # what was recorded; where there is an archive, its own kind counts
+    definitions: PackedDefinitions | None = None  # where the archive does not hold all that its rows need
     schema_version: int = field(default=SCHEMA_VERSION)
 
 

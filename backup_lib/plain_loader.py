@@ -103,6 +103,17 @@ class LoadReport:
     section_began: dict[str, float] = field(default_factory=dict)  # by the monotonic clock
     databases: list[str] = field(default_factory=list)  # in the order they were loaded
 
+    def add(self, later: LoadReport) -> None:
+        """What was loaded after this, into the same server."""
+        self.errors += later.errors
+        self.mended += later.mended
+        self.refused += later.refused
+        self.blocks += later.blocks
+        self.databases += [name for name in later.databases if name not in self.databases]
+        for section, seconds in later.section_s.items():
+            self.section_s[section] = self.section_s.get(section, 0.0) + seconds
+        self.section_began = later.section_began | self.section_began
+
 
 Mend = Callable[[psycopg.Error, str], str | None]
 """Makes what the server said is missing in that database; a sentence on what it made, or None: nothing."""

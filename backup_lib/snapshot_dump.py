@@ -14,11 +14,12 @@ from typing import NamedTuple
 import psycopg
 
 from backup_lib.codec import Compressor, Digest
+from backup_lib.definitions import pack_definitions
 from backup_lib.dump_reader import read_inventory
 from backup_lib.dump_text import digest_archive
 from backup_lib.errors import ProgramError, SourceError, UsageError
 from backup_lib.inventory import Inventory
-from backup_lib.manifest import Compression, Manifest
+from backup_lib.manifest import Compression, Manifest, PackedDefinitions
 from backup_lib.process import stream
 from backup_lib.scope import Scope
 from backup_lib.server_programs import Programs, client_for
@@ -87,7 +88,7 @@ class SnapshotDump:
             raise UsageError(f"only a plain archive can be written to {store.location}", hint="take the format plain")
         with store.create_path(name) as path, self._counted_beside():
             self._start_counting()
-            with self._pg_dump(f"--file={path}") as chunks:
+            with self._pg_dump(*self.options, f"--file={path}") as chunks:
                 for _ in chunks:
                     pass
             digest = self._beside.submit(digest_archive, path)
@@ -101,7 +102,7 @@ class SnapshotDump:
     def dumped(self, keep: Callable[[bytes], object]) -> Iterator[Inventory]:
         """Run pg_dump to its end, giving its text to `keep`; the rows are counted meanwhile."""
         with self._counted_beside():
-            with self._pg_dump() as chunks:
+            with self._pg_dump(*self.options) as chunks:
                 inventory = read_inventory(self._watched(chunks, keep))
             yield inventory
 
@@ -125,7 +126,14 @@ class SnapshotDump:
                 "pg_dump": self._programs.full_version,
                 "python": platform.python_version(),
             },
+            kind=self._scope.kind,
+            definitions=self._definitions() if self._scope.kind in ("data", "tables") else None,
         )
+
+    def _definitions(self) -> PackedDefinitions:
+        """Of the whole database, whatever was left out by name: a table may need any type or function."""
+        with self._pg_dump("--schema-only", _LOCK_WAIT) as chunks:
+            return pack_definitions(chunks)
 
     def _agreed_counts(self, inventory: Inventory) -> dict[str, int]:
         """Our count, which must be that of the rows in the archive.
@@ -184,7 +192,6 @@ class SnapshotDump:
         with stream(
             [
                 self._programs.program("pg_dump"),
-                *self.options,
                 *options,
                 f"--snapshot={self._source.snapshot}",
                 f"--dbname={target.conninfo}",

@@ -12,25 +12,38 @@ import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
 from backup_lib.catalog import Found
+from backup_lib.definitions import unpack_definitions
 from backup_lib.dump_text import Heading, digest_archive, read_heading
 from backup_lib.errors import BackupError, DamagedArchiveError, DamagedManifestError, UsageError
 from backup_lib.inventory import major_of
 from backup_lib.manifest import Manifest, parse_manifest
-from backup_lib.plain_loader import message_without_values
+from backup_lib.plain_loader import Loader, LoadReport, message_without_values
 from verification.checks import Check, Level, checks_of
+from verification.contract import without_keys
 from verification.examining import examine
 from verification.facts import Archived, Facts
 from verification.finding import Finding
 from verification.mending import Mending
 from verification.phases import ANALYZE, CHECKS, DATA, FETCH, FIRST_QUERY, POST_DATA, PRE_DATA, RESTORE, START, Phases
-from verification.restoring import SPARE_DATABASE, Connect, connector, finish, prepare, read_archive, restore_archive
+from verification.restoring import (
+    SPARE_DATABASE,
+    Connect,
+    connector,
+    finish,
+    prepare,
+    read_archive,
+    restore_archive,
+    restore_rows,
+)
 from verification.sandbox.choice import Chosen, open_sandbox
-from verification.scope import scope_of
+from verification.scope import makes_tables, scope_of
 
 NEWEST_MAJOR = 18
 _BUILDS = b"""SELECT greatest(blocks_done::float8 / nullif(blocks_total, 0),
@@ -235,15 +248,7 @@ class Drill:
         scope = scope_of(facts.expect, manifest, None)
         mending = Mending(connect, has_globals=manifest is not None, only_tables=scope.kind == "tables")
         with self.phases.watched(RESTORE):
-            facts.load = restore_archive(
-                self.path,
-                facts.archived,
-                self.phases,
-                connect=connect,
-                database=database,
-                mending=mending,
-                jobs=self.plan.jobs,
-            )
+            facts.load = self._load(connect, database, mending, holds_rows_only=scope.kind == "data")
         for section in (PRE_DATA, DATA, POST_DATA):
             begun = facts.load.section_began.get(section, time.monotonic())
             self.phases.add(section, begun, facts.load.section_s.get(section, 0.0), overlaps=section == DATA)
@@ -251,12 +256,34 @@ class Drill:
         if manifest is not None and not _makes_its_database(facts.archived):
             refused += finish(connect, manifest)
         facts.load.errors.extend(refused)
-        facts.made_by_drill = mending.made_labels()
+        facts.made_by_drill += mending.made_labels()
         self.not_proved += mending.sentences()
         with self.phases.clock(ANALYZE):
             self._analyze(connect)
         with self.phases.clock(FIRST_QUERY), closing(connect(self._databases[-1])) as connection:
             connection.execute("SELECT count(*) FROM pg_catalog.pg_class").fetchone()
+
+    def _load(self, connect: Connect, database: str, mending: Mending, *, holds_rows_only: bool) -> LoadReport:
+        facts, manifest = self.facts, self.facts.manifest
+        definitions = manifest.definitions if manifest is not None else None
+        loader = partial(Loader, connect, database, jobs=self.plan.jobs, mend=mending)
+        common: dict[str, Any] = {"open_loader": loader, "mending": mending}
+        if manifest is not None and definitions is not None and holds_rows_only:
+            loaded = restore_rows(
+                self.path, facts.archived, self.phases, **common, definitions=definitions, promised=manifest.row_counts
+            )
+            self.not_proved += without_keys(loaded.outward_keys)
+            facts.made_by_drill = loaded.made
+            return loaded.report
+        report = restore_archive(self.path, facts.archived, self.phases, **common)
+        dump = facts.archived.inventory
+        if scope_of(facts.expect, manifest, dump).kind == "data" and not makes_tables(dump):
+            raise UsageError(
+                f"{self.found.name} holds rows only, and nothing says what tables they belong to",
+                hint="record their definitions where the rows are from: pgdrill manifest --kind data --out FILE, then "
+                "pgdrill verify ARCHIVE --manifest FILE",
+            )
+        return report
 
     def _analyze(self, connect: Connect) -> None:
         """Planner statistics, which no dump holds: without them the first hours after a recovery are slow."""
@@ -281,7 +308,10 @@ class Drill:
                 return None, None
         self.manifest_name, self.manifest_bytes = path.name, path.read_bytes()
         try:
-            return parse_manifest(self.manifest_bytes, name=path.name), None
+            manifest = parse_manifest(self.manifest_bytes, name=path.name)
+            if manifest.definitions is not None:
+                unpack_definitions(manifest.definitions)
+            return manifest, None
         except DamagedManifestError as exc:
             return None, exc.message
 

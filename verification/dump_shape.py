@@ -19,10 +19,13 @@ class DumpShape:
     create: bool
     encoding: str | None
     quotes_all: bool = False
+    rows_only: bool = False  # sequence values and large objects among them
 
     def options(self) -> tuple[str, ...]:
         chosen = {"none": ("--schema-only",), "insert": ("--inserts",), "column-insert": ("--column-inserts",)}
-        options = list(chosen.get(self.form, ()))
+        options = ["--data-only"] if self.rows_only else []
+        if not (self.rows_only and self.form == "none"):
+            options += chosen.get(self.form, ())
         if self.no_owner:
             options.append("--no-owner")
         if self.create:
@@ -34,7 +37,7 @@ class DumpShape:
         return tuple(options)
 
 
-def shape_of(dump: Inventory, promised: Inventory | None) -> DumpShape:
+def shape_of(dump: Inventory, promised: Inventory | None, *, rows_only: bool = False) -> DumpShape:
     """Rows in the form the manifest promises them, else in the dump's own; all else as the dump has it."""
     rows = promised.tables if promised is not None and promised.tables else dump.tables
     if not (dump.tables or dump.sequences or dump.large_objects):
@@ -50,4 +53,5 @@ def shape_of(dump: Inventory, promised: Inventory | None) -> DumpShape:
         encoding=dump.encoding,
         quotes_all=any(entry.name.endswith('"public"') for entry in dump.entries)
         or (bool(dump.tables) and all(_QUOTED.fullmatch(table.target) for table in dump.tables)),
+        rows_only=rows_only,
     )

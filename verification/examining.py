@@ -25,7 +25,7 @@ from verification.referee import build_referee
 from verification.restoring import Connect, create_like
 from verification.row_comparison import compare_rows
 from verification.sandbox import Sandbox
-from verification.scope import loaded_through
+from verification.scope import loaded_through, makes_tables, scope_of
 
 _NOT_DUMPED = Inventory(entries=(), tables=(), sequences=(), large_objects=(), complete=False)
 
@@ -49,7 +49,8 @@ def examine(facts: Facts, sandbox: Sandbox, connect: Connect, path: Path, databa
             catalog=catalog,
             environment=environment,
         )
-    options = shape_of(dump, facts.promised).options()
+    rows_only = scope_of(facts.expect, facts.manifest, dump).kind == "data" and not makes_tables(dump)
+    options = shape_of(dump, facts.promised, rows_only=rows_only).options()
     with ThreadPoolExecutor(1, thread_name_prefix="pgdrill-count") as beside:
         looked = beside.submit(_look, connect, databases, is_cluster=dump.scope == "cluster")
         inventory, definitions = _dump_again(sandbox, databases, options, dump)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
 
+from backup_lib.definitions import around_rows, without_outward_keys
 from backup_lib.dsn import PINS
 from backup_lib.dump_events import DumpEnd, EntryStart, Event
 from backup_lib.dump_reader import read_events
 from backup_lib.dump_text import Heading, Stored, digest_archive, open_dump_text
 from backup_lib.errors import DamagedArchiveError
 from backup_lib.inventory_builder import InventoryBuilder
-from backup_lib.manifest import Environment, Manifest
+from backup_lib.manifest import Environment, Manifest, PackedDefinitions
 from backup_lib.plain_loader import Loader, LoadReport, StatementError, message_without_values
 from verification.facts import Archived
 from verification.mending import Mending
@@ -54,26 +56,54 @@ def read_archive(path: Path, archived: Archived, phases: Phases) -> None:
 
 
 def restore_archive(
-    path: Path,
-    archived: Archived,
-    phases: Phases,
-    *,
-    connect: Connect,
-    database: str,
-    mending: Mending,
-    jobs: int,
+    path: Path, archived: Archived, phases: Phases, *, open_loader: Callable[..., Loader], mending: Mending
 ) -> LoadReport:
-    """Read the archive and load it into `database`.
+    """Read the archive and load it.
 
+    :param open_loader: a Loader of the database it goes into.
     :raises psycopg.OperationalError: when the server goes away.
     """
-    with Loader(connect, database, jobs=jobs, mend=mending, truncate=True) as loader:
+    with open_loader(truncate=True) as loader:
         with _reading(path, archived, phases) as events:
             for event in events:
                 if isinstance(event, EntryStart):
                     mending.saw(event.type)
                 loader.feed(event)
         return loader.report
+
+
+class RowsLoaded(NamedTuple):
+    """What loading did, and entries by their labels: those it made, and keys it left out for want of rows."""
+
+    report: LoadReport
+    made: tuple[str, ...]
+    outward_keys: list[str]
+
+
+def restore_rows(
+    path: Path,
+    archived: Archived,
+    phases: Phases,
+    *,
+    open_loader: Callable[..., Loader],
+    mending: Mending,
+    definitions: PackedDefinitions,
+    promised: Collection[str],
+) -> RowsLoaded:
+    """Load an archive of mere rows into tables made from the manifest's definitions; keys and indexes come last.
+
+    :param promised: labels of the tables whose rows it has.
+    """
+    before, after = around_rows(definitions)
+    outward: list[str] = []
+    with open_loader() as loader:
+        report = loader.load(before)
+    report.add(restore_archive(path, archived, phases, open_loader=open_loader, mending=mending))
+    with open_loader() as loader:
+        keys = without_outward_keys(after, lambda table: ".".join(table) in promised, outward)
+        report.add(loader.load(keys))
+    made = tuple(event.label for event in (*before, *after) if isinstance(event, EntryStart))
+    return RowsLoaded(report, made, outward)
 
 
 @contextmanager

@@ -33,14 +33,18 @@ def scope_of(expect: tuple[str, ...], manifest: Manifest | None, dump: Inventory
     if manifest is not None:
         facts = manifest.archive
         if facts is None:  # recorded at the source, beside somebody else's dump of the database
-            return Scope(kind="full", said_by="manifest")
+            return Scope(kind=manifest.kind, said_by="manifest")
         left_out = any(option.startswith("--exclude") for option in facts.options)
         return Scope(kind="tables" if left_out and facts.kind == "full" else facts.kind, said_by="manifest")
     if dump is not None and dump.entries and not (dump.tables or dump.sequences):
         return Scope(kind="schema", said_by="dump")
-    if dump is not None and dump.tables and not any(entry.type == "TABLE" for entry in dump.entries):
+    if dump is not None and dump.tables and not makes_tables(dump):
         return Scope(kind="data", said_by="dump")
     return Scope(kind="full", said_by="dump")
+
+
+def makes_tables(dump: Inventory | None) -> bool:
+    return dump is not None and any(entry.type == "TABLE" for entry in dump.entries)
 
 
 def table_label(table: TableData) -> str:

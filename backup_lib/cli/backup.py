@@ -116,6 +116,10 @@ def manifest(
         str | None,
         typer.Option(metavar="ID", help="An exported snapshot that your own pg_dump is given as well."),
     ] = None,
+    kind: Annotated[
+        Literal["full", "schema", "data"],
+        typer.Option(help="What that archive holds; of mere rows, the definitions they need are recorded too."),
+    ] = "full",
     dsn: Dsn = None,
 ) -> None:
     """Record what somebody else's archive must contain.
@@ -130,7 +134,7 @@ def manifest(
     progress = Progress("read")
     try:
         with LocalStore(out.parent).create(out.name) as sink:
-            recorded = record_manifest(target, snapshot=snapshot, progress=progress)
+            recorded = record_manifest(target, snapshot=snapshot, kind=kind, progress=progress)
             sink.write(render_manifest(recorded))
     finally:
         progress.done()

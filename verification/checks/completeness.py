@@ -6,6 +6,7 @@ import fnmatch
 import re
 
 from backup_lib.inventory import Inventory
+from verification.contract import breaches, lacking
 from verification.facts import Facts
 from verification.finding import Finding, match
 from verification.findings import capped, not_reached, some
@@ -14,6 +15,9 @@ from verification.scope import Scope, scope_of, table_label
 NAME = "completeness"
 # Tables whose rows pg_dump leaves out, or which have none of their own.
 _WITHOUT_ROWS = re.compile(rb"^PARTITION BY |^CREATE UNLOGGED TABLE ", re.MULTILINE)
+
+_BREACH = "who restores it relies on what its kind promises, and on what it leaves alone"
+_OTHER_KIND = "say what it is meant to hold (--expect), or take the kind you need: pgdrill backup --kind"
 
 
 def check_completeness(facts: Facts) -> list[Finding]:
@@ -65,14 +69,10 @@ def _expected(scope: Scope, dump: Inventory) -> list[Finding]:
     for pattern in scope.tables:
         if not any(fnmatch.fnmatchcase(name, pattern) for label in labels for name in (label, label.partition(".")[2])):
             found.append(_fault(pattern, "rows of this table", f"rows of {some(sorted(labels)) or 'no table'}"))
-    has_tables = any(entry.type == "TABLE" for entry in dump.entries)
-    if scope.said_by == "--expect":
-        if scope.kind == "schema" and not dump.entries:
-            found.append(_fault("schema", "definitions", "none"))
-        if (scope.kind == "data" and not dump.tables) or (scope.kind == "full" and has_tables and not dump.tables):
-            found.append(_fault("data", "the rows of its tables", "no table's rows"))
-        if scope.kind == "full" and not dump.entries:
-            found.append(_fault("schema", "definitions", "none"))
+    if scope.said_by == "dump":
+        return found  # what it holds is what it is taken for
+    broken = breaches(scope.kind, dump) + (lacking(scope.kind, dump) if scope.said_by == "--expect" else [])
+    found += [_fault(b.object, b.expected, b.actual, why=_BREACH, hint=_OTHER_KIND) for b in broken]
     return found
 
 

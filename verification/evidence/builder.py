@@ -12,6 +12,7 @@ from backup_lib.archive import detect_path
 from backup_lib.errors import BackupError
 from backup_lib.inventory import Inventory
 from verification.checks.content import difference_key
+from verification.contract import CONTRACTS
 from verification.drill import Drill, Judged
 from verification.evidence.record import (
     ArchiveRecord,
@@ -279,8 +280,8 @@ def _not_proved(drill: Drill) -> tuple[str, ...]:
             "which is cross-major. `pgdrill install-server` brings the archive's own major."
         )
     dump = facts.archived.inventory
-    if dump is not None and scope_of(facts.expect, facts.manifest, dump).kind == "schema":
-        said.append("Any row: the archive holds definitions only.")
+    if dump is not None:
+        said += CONTRACTS[scope_of(facts.expect, facts.manifest, dump).kind].not_promised
     if drill.plan.level != "integrity":
         said.append("Passwords of roles, and the server's configuration files: no archive of a database holds them.")
         said.append("The time a restore takes on other hardware or with durability on: the sandbox runs without it.")
