@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass
 from queue import Queue
 from threading import Condition
 
@@ -17,6 +18,15 @@ NAME = rb'(?:"(?:[^"]|"")+"|[^\s".(;]+)'
 QUALIFIED = rb"(" + NAME + rb"(?:\." + NAME + rb")?)"
 _INDEX = re.compile(rb"CREATE (?:UNIQUE )?INDEX " + NAME + rb" ON (?:ONLY )?" + QUALIFIED + rb" USING ")
 _ALTERED_TABLE = re.compile(rb"ALTER TABLE (?:ONLY )?" + QUALIFIED + rb"\s")
+_TRIGGER = re.compile(
+    rb"\s*CREATE (?:CONSTRAINT )?TRIGGER " + NAME + rb" (?:BEFORE|AFTER|INSTEAD OF) [^;]*? ON " + QUALIFIED + rb"\s"
+)
+_FOREIGN_KEY = re.compile(
+    rb"\s*(ALTER TABLE ONLY " + QUALIFIED + rb")\s+ADD CONSTRAINT (" + NAME + rb") FOREIGN KEY \([^;]*\)"
+    rb" REFERENCES " + QUALIFIED + rb"\([^;]*;\s*"
+)
+_UNCHECKED = re.compile(rb" NOT (?:VALID|ENFORCED)\b")
+_SLOW_INDEX = re.compile(rb" USING (?:gin|gist|spgist)\b")
 _REFERENCED = re.compile(rb"FOREIGN KEY \([^;]*?\) REFERENCES " + QUALIFIED + rb"\(")
 
 _DATA = frozenset({"TABLE DATA", "SEQUENCE SET", "BLOBS", "STATISTICS DATA"})
@@ -81,6 +91,9 @@ def locked_tables(entry: EntryStart, text: bytes) -> tuple[set[Table], set[Table
         # CREATE INDEX alone lets others build on the same table; CLUSTER ON and REPLICA IDENTITY behind it do not.
         alone = b";" not in text.rstrip().removesuffix(b";")
         return (set(), {parse_table(table[1])}) if alone else ({parse_table(table[1])}, set())
+    if entry.type == "TRIGGER":
+        table = _TRIGGER.match(text)
+        return None if table is None else ({parse_table(table[1])}, set())
     if entry.type in ("CONSTRAINT", "FK CONSTRAINT"):
         table, other = _ALTERED_TABLE.search(text), _REFERENCED.search(text)
         if table is None or (entry.type == "FK CONSTRAINT" and other is None):
@@ -95,6 +108,44 @@ def referenced_table(text: bytes) -> Table | None:
     return parse_table(found[1]) if found else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignKey:
+    """A foreign key's statement in two: made without looking at rows, which needs both tables for a moment alone;
+    and checked, which others on the referenced table need not wait for."""
+
+    table: Table
+    referenced: Table
+    names: tuple[bytes, bytes]  # of both tables, as written
+    add: bytes
+    validate: bytes
+    drop: bytes  # as if it had been refused whole
+
+
+def split_foreign_key(entry: EntryStart, text: bytes) -> ForeignKey | None:
+    """None for one that is not to be checked, that the whole tree of a partitioned table gets, or that reads oddly."""
+    found = _FOREIGN_KEY.fullmatch(text) if entry.type == "FK CONSTRAINT" else None
+    if found is None or _UNCHECKED.search(text):
+        return None
+    return ForeignKey(
+        table=parse_table(found[2]),
+        referenced=parse_table(found[4]),
+        names=(found[2], found[4]),
+        add=text.rstrip().removesuffix(b";") + b" NOT VALID;",
+        validate=found[1] + b" VALIDATE CONSTRAINT " + found[3],
+        drop=found[1] + b" DROP CONSTRAINT " + found[3],
+    )
+
+
+def cost_of(entry: EntryStart, text: bytes, size_bytes: int) -> float:
+    """What making a key or index on a table with so many bytes of rows is likely to cost, in bytes of rows.
+
+    Keys come early, since foreign keys wait for them; so does what takes long, lest it be left over at the end.
+    """
+    if entry.type == "CONSTRAINT":
+        return 4.0 * size_bytes
+    return (10.0 if _SLOW_INDEX.search(text) else 1.0) * size_bytes
+
+
 class LoadOrder:
     """Which work must be done before further work on the same tables may start."""
 
@@ -102,6 +153,11 @@ class LoadOrder:
         self._exclusive: dict[Table, Future[None]] = {}
         self._shared: dict[Table, list[Future[None]]] = {}
         self._all: list[Future[None]] = []
+
+    @property
+    def last(self) -> list[Future[None]]:
+        """The work that was added last, if there is any to wait for."""
+        return self._all[-1:]
 
     def before(self, exclusive: Iterable[Table], shared: Iterable[Table]) -> list[Future[None]]:
         found: list[Future[None]] = []
@@ -112,7 +168,7 @@ class LoadOrder:
                 found.append(self._exclusive[table])
         return found
 
-    def add(self, work: Future[None], exclusive: Iterable[Table], shared: Iterable[Table]) -> None:
+    def add(self, work: Future[None], exclusive: Iterable[Table] = (), shared: Iterable[Table] = ()) -> None:
         for table in exclusive:
             self._exclusive[table] = work
             self._shared.pop(table, None)

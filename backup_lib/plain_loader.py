@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from math import inf
 from queue import Empty, Queue
 from threading import Lock
 from types import TracebackType
@@ -40,13 +42,17 @@ from backup_lib.load_order import (
     QUALIFIED,
     Block,
     Budget,
+    ForeignKey,
     LoadOrder,
     Table,
+    cost_of,
     locked_tables,
     parse_table,
     section_of,
+    split_foreign_key,
     table_of,
 )
+from backup_lib.load_pool import LoadPool
 from backup_lib.sql_lexer import split_statements
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -145,7 +151,8 @@ class Loader:
         self._mend = mend
         self._truncate = truncate
         self._lock = Lock()
-        self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="pgdrill-load")
+        self._jobs = jobs
+        self._pool = LoadPool(jobs)
         self._order = LoadOrder()
         self._budget = Budget(BUFFERED_BYTES)
         self._block: Block | None = None
@@ -160,7 +167,7 @@ class Loader:
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         if self._block is not None:
             self._block.end()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.close()
         self._close()
 
     def load(self, events: Iterable[Event]) -> LoadReport:
@@ -211,7 +218,8 @@ class Loader:
         self._state: dict[bytes, bytes] = {}  # default_tablespace and the like, as they stand now
         self._entry = self._failed = None
         self._text: list[bytes] = []  # the entry's statements so far; run together at its end
-        self._loaded: set[Table] = set()  # so that the second block for a partitioned table's root does not empty it
+        self._loaded: dict[Table, int] = {}  # bytes of rows, of each table that was loaded into
+        self._unchecked: list[tuple[EntryStart, ForeignKey, Future[bool]]] = []  # made, their rows not yet looked at
 
     def _close(self) -> None:
         for connection in self._opened:
@@ -272,35 +280,75 @@ class Loader:
             self._state.update(_STATE.findall(behind[0]))
         tables = locked_tables(entry, text) if behind is None else None
         if tables is not None:
-            self._submit(lambda c: self._define(c, entry, text, state), *tables)
+            self._submit_definition(entry, text, state, *tables)
+            return
+        if entry.type == "COMMENT" and self._order.last and behind is None:  # on what was made just before
+            self._order.add(self._run(lambda c: self._execute(c, text, entry), after=self._order.last))
             return
         if entry.type != "SEQUENCE SET":  # which meets no lock of the work on tables
             self._barrier()
         self._execute(self._main, text, entry)
+
+    def _submit_definition(
+        self, entry: EntryStart, text: bytes, state: dict[bytes, bytes], exclusive: set[Table], shared: set[Table]
+    ) -> None:
+        key = split_foreign_key(entry, text) if self._jobs > 1 else None
+        if key is not None:
+            made: Future[bool] = Future()
+            self._unchecked.append((entry, key, made))
+            self._submit(lambda c: self._make_key(c, entry, text, key, made), exclusive)
+            return
+        cost = cost_of(entry, text, sum(self._loaded.get(table, 0) for table in (*exclusive, *shared)))
+        self._submit(lambda c: self._define(c, entry, text, state), exclusive, shared, weight=cost)
+
+    def _make_key(
+        self, connection: Connection, entry: EntryStart, text: bytes, key: ForeignKey, made: Future[bool]
+    ) -> None:
+        """Make a foreign key whose rows are checked later; where one of the tables is partitioned, as it stands."""
+        try:
+            later = _are_ordinary(connection, key.names)
+            made.set_result(self._execute(connection, key.add if later else text, entry) and later)
+        finally:
+            if not made.done():
+                made.set_result(False)
+
+    def _check_keys(self) -> None:
+        """Look at the rows of the foreign keys made so far, all tables side by side."""
+        unchecked, self._unchecked = self._unchecked, []
+        for entry, key, made in unchecked:  # each waits for its making, since that is earlier work on its table
+            check = partial(self._check_key, entry=entry, key=key, made=made)
+            self._submit(check, {key.table}, {key.referenced}, weight=self._loaded.get(key.table, 0))
+
+    def _check_key(self, connection: Connection, *, entry: EntryStart, key: ForeignKey, made: Future[bool]) -> None:
+        if made.result() and not self._execute(connection, key.validate, entry):
+            connection.execute(key.drop)
 
     def _define(self, connection: Connection, entry: EntryStart, text: bytes, state: dict[bytes, bytes]) -> None:
         for name, value in state.items():
             connection.execute(b"SET " + name + b" = " + value)
         self._execute(connection, text, entry)
 
-    def _execute(self, connection: Connection, text: bytes, entry: EntryStart | None) -> None:
-        """Run statements as one implicit transaction, so that a refused entry leaves nothing behind."""
+    def _execute(self, connection: Connection, text: bytes, entry: EntryStart | None) -> bool:
+        """Run statements as one implicit transaction, so that a refused entry leaves nothing behind.
+
+        :return: whether the server took them.
+        """
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 connection.execute(text)
-                return
+                return True
             except psycopg.Error as exc:
                 if connection.info.transaction_status == TransactionStatus.INERROR:
                     connection.rollback()
                 statements = list(split_statements(text))
                 if isinstance(exc, pg_errors.ActiveSqlTransaction) and len(statements) > 1:
-                    for statement in statements:  # CREATE DATABASE and the like want to be alone
-                        self._execute(connection, statement, entry)
-                    return
+                    # CREATE DATABASE and the like want to be alone
+                    return all([self._execute(connection, statement, entry) for statement in statements])
                 again = isinstance(exc, pg_errors.DeadlockDetected) or self._mended(exc)
                 if not again or attempt == ATTEMPTS:
                     self._fault(exc, entry)
-                    return
+                    return False
+        return False
 
     # Rows
 
@@ -310,6 +358,7 @@ class Loader:
             lambda c: self._execute(c, text, entry),
             {table_of(entry)},
             finally_=lambda: self._budget.give(len(text)),
+            weight=inf,
         )
 
     def _begin_block(self, start: CopyStart) -> None:
@@ -317,9 +366,10 @@ class Loader:
         entry = self._entry
         tables = {target} if entry is None else {target, table_of(entry)}
         fresh = self._truncate and target not in self._loaded
-        self._loaded.add(target)
+        self._loaded.setdefault(target, 0)
         block = self._block = Block(self._budget)
-        self._submit(lambda c: self._copy(c, entry, start, block, fresh=fresh), tables, finally_=block.drain)
+        copy = partial(self._copy, entry=entry, start=start, block=block, fresh=fresh)
+        self._submit(copy, tables, finally_=block.drain, weight=inf)
 
     def _end_block(self) -> None:
         if self._block is not None:
@@ -327,7 +377,7 @@ class Loader:
             self._block = None
 
     def _copy(
-        self, connection: Connection, entry: EntryStart | None, start: CopyStart, block: Block, *, fresh: bool
+        self, connection: Connection, *, entry: EntryStart | None, start: CopyStart, block: Block, fresh: bool
     ) -> None:
         begun = time.monotonic()
         sent = 0
@@ -348,31 +398,42 @@ class Loader:
         block.drain()
         with self._lock:
             self.report.blocks.append(BlockTime(table=start.target, seconds=time.monotonic() - begun, size_bytes=sent))
+            self._loaded[parse_table(start.target)] += sent
             self._clock.rows_done()
 
     # Work
 
     def _submit(
         self,
-        work: Callable[[Connection], None],
+        work: Callable[[Connection], object],
         exclusive: set[Table],
         shared: Iterable[Table] = (),
         *,
         finally_: Callable[[], None] = lambda: None,
+        weight: float = 0,
     ) -> None:
         earlier = self._order.before(exclusive, shared)
+        self._order.add(self._run(work, after=earlier, finally_=finally_, weight=weight), exclusive, shared)
 
+    def _run(
+        self,
+        work: Callable[[Connection], object],
+        *,
+        after: Iterable[Future[None]],
+        finally_: Callable[[], None] = lambda: None,
+        weight: float = 0,
+    ) -> Future[None]:
         def run() -> None:
             try:
-                wait(earlier)  # each of them was submitted earlier, so it is done or has a thread
                 with self._worker() as connection:
                     work(connection)
             finally:
                 finally_()
 
-        self._order.add(self._pool.submit(run), exclusive, shared)
+        return self._pool.submit(run, after=after, weight=weight)
 
     def _barrier(self) -> None:
+        self._check_keys()
         for work in self._order.take_all():
             work.result()
 
@@ -432,6 +493,12 @@ class _SectionClock:
             "data": max(post, self._rows_done or post) - data if "data" in self.began else 0.0,
             "post-data": end - post,
         }
+
+
+def _are_ordinary(connection: Connection, tables: tuple[bytes, bytes]) -> bool:
+    oids = b", ".join(b"'" + table.replace(b"'", b"''") + b"'::regclass" for table in tables)
+    row = connection.execute(b"SELECT bool_and(relkind = 'r') FROM pg_class WHERE oid IN (" + oids + b")").fetchone()
+    return bool(row and row[0])
 
 
 def session_settings(text: bytes, server_version: int) -> list[bytes]:

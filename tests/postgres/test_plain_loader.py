@@ -120,3 +120,58 @@ def test_the_place_of_a_row_is_kept_without_the_row(server: Server) -> None:
         with pytest.raises(psycopg.Error) as caught, connection.cursor().copy("COPY t FROM STDIN") as copy:
             copy.write(b"secreto, line 3, column b\t1\n")
     assert context_without_values(caught.value) == "COPY t, line 1, column a"
+
+
+KEYS = b"""
+CREATE TABLE public.madre (id int PRIMARY KEY, jefa int);
+ALTER TABLE public.madre ADD CONSTRAINT jefa FOREIGN KEY (jefa) REFERENCES public.madre;
+CREATE TABLE public.mes (id int PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE public.enero PARTITION OF public.mes FOR VALUES FROM (0) TO (10);
+CREATE TABLE public.hija (madre int, mes int, otra int);
+ALTER TABLE public.hija ADD CONSTRAINT a FOREIGN KEY (madre) REFERENCES public.madre ON DELETE CASCADE;
+ALTER TABLE public.hija ADD CONSTRAINT b FOREIGN KEY (mes) REFERENCES public.mes DEFERRABLE INITIALLY DEFERRED;
+ALTER TABLE public.hija ADD CONSTRAINT c FOREIGN KEY (otra) REFERENCES public.madre NOT VALID;
+COMMENT ON CONSTRAINT a ON public.hija IS 'de';
+CREATE INDEX por_madre ON public.hija (madre);
+COMMENT ON INDEX public.por_madre IS 'lista';
+INSERT INTO public.madre SELECT i, i FROM generate_series(1, 9) i;
+INSERT INTO public.mes VALUES (1);
+INSERT INTO public.hija SELECT i, 1, NULL FROM generate_series(1, 9) i;
+"""
+CONSTRAINTS = b"""SELECT conrelid::regclass::text, confrelid::regclass::text, contype::text, convalidated, condeferred,
+    pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2, 3, 6"""
+
+
+def test_foreign_keys_checked_side_by_side_are_what_one_session_makes(
+    server: Server, fresh_database: Callable[..., str], psql: Callable[..., None], pg_dump: PgDump, tmp_path: Path
+) -> None:
+    source = fresh_database(server)
+    psql(server, source, KEYS)
+    archive = pg_dump(server, source, tmp_path / "a.sql")
+    made = []
+    for jobs in (1, 4):
+        target = fresh_database(server)
+        assert load(target, read(archive), jobs=jobs).errors == []
+        with psycopg.connect(target) as connection:
+            made.append(connection.execute(CONSTRAINTS).fetchall())
+    assert made[0] == made[1]
+    assert len(made[0]) >= 6
+
+
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_a_foreign_key_with_orphans_is_refused_whole(
+    server: Server, fresh_database: Callable[..., str], psql: Callable[..., None], pg_dump: PgDump, tmp_path: Path,
+    jobs: int,
+) -> None:  # fmt: skip
+    source, target = fresh_database(server), fresh_database(server)
+    psql(server, source, KEYS)
+    text = b"".join(read(pg_dump(server, source, tmp_path / "a.sql")))
+    orphaned = text.replace(b"\n7\t1\t\\N\n", b"\n77\t1\t\\N\n")
+    assert orphaned != text
+    report = load(target, [orphaned], jobs=jobs)
+    assert (report.errors[0].entry, report.errors[0].sqlstate) == ("FK CONSTRAINT public.hija a", "23503")
+    assert {error.entry for error in report.errors[1:]} <= {"COMMENT public.CONSTRAINT a ON hija"}
+    with psycopg.connect(target) as connection:
+        names = connection.execute("SELECT conname FROM pg_constraint WHERE contype = 'f' ORDER BY 1").fetchall()
+    assert ("a",) not in names
+    assert ("jefa",) in names

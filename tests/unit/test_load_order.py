@@ -8,7 +8,17 @@ from threading import Thread
 import pytest
 
 from backup_lib.dump_events import EntryStart
-from backup_lib.load_order import Block, Budget, LoadOrder, locked_tables, parse_table, section_of, table_of
+from backup_lib.load_order import (
+    Block,
+    Budget,
+    LoadOrder,
+    cost_of,
+    locked_tables,
+    parse_table,
+    section_of,
+    split_foreign_key,
+    table_of,
+)
 
 
 def entry(kind: str, name: str = "x", schema: str | None = "public") -> EntryStart:
@@ -41,7 +51,9 @@ def test_a_tables_name_is_read_without_its_quotes(written: bytes | str, table: t
                      b"ALTER TABLE ONLY public.t\n    ADD CONSTRAINT k FOREIGN KEY (a) REFERENCES public.u(a);",
                      ({("public", "t"), ("public", "u")}, set()), id="foreign-key"),
         pytest.param("FK CONSTRAINT", b"ALTER TABLE ONLY public.t ADD CONSTRAINT k something else;", None, id="unread"),
-        pytest.param("TRIGGER", b"CREATE TRIGGER g BEFORE INSERT ON public.t EXECUTE FUNCTION f();", None, id="other"),
+        pytest.param("TRIGGER", b"\nCREATE TRIGGER g BEFORE UPDATE OF a ON public.t EXECUTE FUNCTION f();\n",
+                     ({("public", "t")}, set()), id="trigger"),
+        pytest.param("RULE", b"CREATE RULE r AS ON INSERT TO public.t DO INSTEAD NOTHING;", None, id="other"),
     ],
 )  # fmt: skip
 def test_only_what_is_understood_runs_beside_others(
@@ -96,3 +108,38 @@ def test_a_piece_larger_than_the_budget_passes_alone() -> None:
     block.put(b"12345678")
     block.end()
     assert list(block) == [b"12345678"]
+
+
+ADD = b"ALTER TABLE ONLY public.t\n    ADD CONSTRAINT k FOREIGN KEY (a) REFERENCES public.u(a)"
+
+
+@pytest.mark.parametrize(
+    "tail", [b"", b" ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED", b" MATCH FULL ON UPDATE SET NULL (a)"]
+)
+def test_a_foreign_key_is_made_first_and_checked_later(tail: bytes) -> None:
+    key = split_foreign_key(entry("FK CONSTRAINT"), b"\n" + ADD + tail + b";\n\n")
+    assert key is not None
+    assert (key.table, key.referenced) == (("public", "t"), ("public", "u"))
+    assert key.add.strip() == ADD + tail + b" NOT VALID;"
+    assert key.validate == b"ALTER TABLE ONLY public.t VALIDATE CONSTRAINT k"
+    assert key.drop == b"ALTER TABLE ONLY public.t DROP CONSTRAINT k"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(ADD + b" NOT VALID;", id="never-checked"),
+        pytest.param(ADD + b" NOT ENFORCED;", id="not-enforced"),
+        pytest.param(ADD.replace(b"ONLY ", b"") + b";", id="of-a-partitioned-table"),
+        pytest.param(ADD + b";\nSELECT 1;", id="two-statements"),
+    ],
+)
+def test_other_foreign_keys_are_taken_as_they_stand(text: bytes) -> None:
+    assert split_foreign_key(entry("FK CONSTRAINT"), text) is None
+
+
+def test_keys_and_slow_indexes_come_before_other_indexes_of_the_same_table() -> None:
+    key = cost_of(entry("CONSTRAINT"), b"ALTER TABLE ONLY t ADD CONSTRAINT k PRIMARY KEY (a);", 100)
+    gin = cost_of(entry("INDEX"), b"CREATE INDEX i ON public.t USING gin (a);", 100)
+    btree = cost_of(entry("INDEX"), b"CREATE INDEX i ON public.t USING btree (a);", 100)
+    assert min(key, gin) > btree > 0
