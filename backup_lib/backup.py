@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from backup_lib.archive import build_name, name_prefix, parse_name
-from backup_lib.errors import StoreError, UsageError
-from backup_lib.manifest import SUFFIX, ArchiveFacts, Compression, Format, Kind, Manifest, render_manifest
+from backup_lib.errors import ConcernsError, StoreError, UsageError
+from backup_lib.lint import lint
+from backup_lib.manifest import SUFFIX, ArchiveFacts, Compression, Concern, Format, Kind, Manifest, render_manifest
 from backup_lib.scope import choose_scope
 from backup_lib.server_programs import Programs
 from backup_lib.snapshot_dump import Progress, SnapshotDump
@@ -53,6 +54,7 @@ def make_backup(
     compression: Compression | None = None,
     create: bool = False,
     jobs: int = 1,
+    strict: bool = False,
     now: datetime | None = None,
     programs: Programs | None = None,
     progress: Progress | None = None,
@@ -64,10 +66,11 @@ def make_backup(
     :param create: the archive drops and makes its database itself (`--clean --create --if-exists`); it then
         cannot be read into a database of another name.
     :param jobs: pg_dump's, for the format directory.
+    :param strict: refuse, before anything is dumped, what `lint` warns of.
     :param now: what the name says; moved on by seconds while that name is taken.
     :param programs: the client programs; default those of the server's own major.
     :raises UsageError: when the options contradict one another.
-    :raises SourceError: when the source cannot be reached or read whole.
+    :raises SourceError: when the source cannot be reached or read whole; ConcernsError, when `strict` refuses it.
     :raises StoreError, LockedError: when the destination cannot be written, or another run writes there.
     :raises ProgramError: when pg_dump fails, or wrote other rows than there are in the snapshot.
     """
@@ -86,6 +89,9 @@ def make_backup(
             in_recovery=source.facts.in_recovery,
         )
         job = SnapshotDump(source, scope, programs, extra, progress)
+        concerns = lint(source, scope, client_major=job.client_major)
+        if strict:
+            refuse(concerns)
 
         def name_at(at: datetime) -> str:
             return build_name(source.facts.database, at, kind=scope.kind, format=format, compression=packing)
@@ -95,7 +101,7 @@ def make_backup(
         writing = job.written_plain if format == "plain" else job.written_by_pg_dump
         # All that can fail comes before the archive gets its name, at the end of this block.
         with writing(store, name, packing) as written:
-            manifest = job.manifest(written.inventory)
+            manifest = job.manifest(written.inventory, concerns)
             facts = ArchiveFacts(
                 name=name,
                 kind=scope.kind,
@@ -134,8 +140,20 @@ def record_manifest(
     with open_source(dsn, snapshot=snapshot) as source:
         scope = choose_scope(source.tables, kind=kind, in_recovery=source.facts.in_recovery)
         job = SnapshotDump(source, scope, programs, (), progress)
+        concerns = lint(source, scope, client_major=job.client_major)
         with job.dumped(lambda _: None) as inventory:
-            return job.manifest(inventory)
+            return job.manifest(inventory, concerns)
+
+
+def refuse(concerns: Sequence[Concern]) -> None:
+    """:raises ConcernsError: when there are warnings; it names each."""
+    warnings = [concern for concern in concerns if concern.severity == "warning"]
+    if warnings:
+        listed = "".join(f"\n  {c.object}: {c.what}; {c.why}\n    mend: {c.hint}" for c in warnings)
+        raise ConcernsError(
+            f"not backed up: the source holds {len(warnings)} things that will not survive{listed}",
+            hint="mend them, or back up without --strict: the manifest then says so",
+        )
 
 
 def _format_options(

@@ -41,6 +41,10 @@ class SourceError(BackupError):
     """The database to back up cannot be reached, or may not be read whole."""
 
 
+class ConcernsError(SourceError):
+    """The source holds what no archive would bring back, and `--strict` refuses it; nothing was dumped."""
+
+
 class StoreError(BackupError):
     """A place where archives lie cannot be read or written."""
 

@@ -92,6 +92,18 @@ class PackedDefinitions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Concern:
+    """Something at the source that an archive will not bring back, or that a restore will stumble over."""
+
+    code: str  # invalid-index, search-path, …; docs/reference/lint.md lists them
+    severity: Literal["warning", "note"]  # a note loses nothing that the source has and the archive promises
+    object: str
+    what: str
+    why: str  # what will happen
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """One archive's promise.
 
@@ -110,6 +122,7 @@ class Manifest:
     tools: dict[str, str]  # program or library → version
     kind: Kind = "full"  # what was recorded; where there is an archive, its own kind counts
     definitions: PackedDefinitions | None = None  # where the archive does not hold all that its rows need
+    lint: tuple[Concern, ...] = ()  # what the source was warned of before the dump
     schema_version: int = field(default=SCHEMA_VERSION)
 
 

@@ -19,7 +19,7 @@ from backup_lib.dump_reader import read_inventory
 from backup_lib.dump_text import digest_archive
 from backup_lib.errors import ProgramError, SourceError, UsageError
 from backup_lib.inventory import Inventory
-from backup_lib.manifest import Compression, Manifest, PackedDefinitions
+from backup_lib.manifest import Compression, Concern, Manifest, PackedDefinitions
 from backup_lib.process import stream
 from backup_lib.scope import Scope
 from backup_lib.server_programs import Programs, client_for
@@ -66,6 +66,10 @@ class SnapshotDump:
         self.options = (*scope.options, *extra, _LOCK_WAIT)
         self.warnings: list[str] = []
 
+    @property
+    def client_major(self) -> int:
+        return self._programs.major
+
     @contextmanager
     def written_plain(self, store: Store, name: str, compression: Compression) -> Iterator[Written]:
         """pg_dump's text, read, packed and stored in one pass."""
@@ -106,7 +110,7 @@ class SnapshotDump:
                 inventory = read_inventory(self._watched(chunks, keep))
             yield inventory
 
-    def manifest(self, inventory: Inventory) -> Manifest:
+    def manifest(self, inventory: Inventory, lint: tuple[Concern, ...] = ()) -> Manifest:
         """What the source holds, once counts and archive agree.
 
         An archive of a part promises its rows, but not all objects: its catalog is empty, as that of mere data.
@@ -127,6 +131,7 @@ class SnapshotDump:
                 "python": platform.python_version(),
             },
             kind=self._scope.kind,
+            lint=lint,
             definitions=self._definitions() if self._scope.kind in ("data", "tables") else None,
         )
 

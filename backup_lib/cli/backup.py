@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,8 +12,10 @@ from backup_lib.cli.options import DEFAULT_BACKUPS, AsJson, Dsn, choose_dsn
 from backup_lib.cli.talk import Progress, put, put_json, render_size, say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from backup_lib.backup import BackupResult
-    from backup_lib.manifest import Manifest
+    from backup_lib.manifest import Concern, Manifest
 
 _Names = list[str] | None
 
@@ -40,6 +43,9 @@ def backup(
         typer.Option(envvar="BACKUP_COMPRESS", help="Default gzip, and none for tar.", show_default=False),
     ] = None,
     create: Annotated[bool, typer.Option("--create", help="The archive makes its database itself.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse, before dumping, a source with something that will not survive.")
+    ] = False,
     to: Annotated[
         Path, typer.Option("--to", metavar="FOLDER", envvar="BACKUP_DIR", help="Where the archive goes.")
     ] = DEFAULT_BACKUPS,
@@ -61,6 +67,7 @@ def backup(
             format=format_,
             compression=compress,
             create=create,
+            strict=strict,
             progress=progress,
         )
     finally:
@@ -72,6 +79,7 @@ def put_result(result: BackupResult, *, as_json: bool = False) -> None:
     """One line about a published archive; pg_dump's own warnings go to stderr."""
     for warning in result.warnings:
         say(f"warning: {warning}")
+    put_concerns(result.manifest.lint)
     facts = describe(result)
     if as_json:
         put_json(facts)
@@ -80,6 +88,12 @@ def put_result(result: BackupResult, *, as_json: bool = False) -> None:
         f"{result.path or result.name}  {render_size(facts['size_bytes'])}  {result.seconds:.1f} s  "
         f"{facts['rows']:,} rows in {facts['tables']} tables  sha256 {facts['sha256']}"
     )
+
+
+def put_concerns(concerns: Sequence[Concern]) -> None:
+    """What the source was found to hold that will not survive, or that a restore should know of; to stderr."""
+    for concern in concerns:
+        say(f"{concern.severity}: {concern.object}: {concern.what}; {concern.why}\n  mend: {concern.hint}")
 
 
 def describe(result: BackupResult) -> dict[str, Any]:
@@ -98,6 +112,7 @@ def describe(result: BackupResult) -> dict[str, Any]:
         "tables": tables,
         "rows": rows,
         "warnings": list(result.warnings),
+        "lint": [asdict(concern) for concern in result.manifest.lint],
     }
 
 
@@ -138,6 +153,7 @@ def manifest(
             sink.write(render_manifest(recorded))
     finally:
         progress.done()
+    put_concerns(recorded.lint)
     tables, rows = count_rows(recorded)
     put(f"{out}: {rows:,} rows in {tables} tables of {recorded.source.database}")
     if snapshot is None:

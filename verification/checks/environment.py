@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backup_lib.cluster import HIDDEN
-from backup_lib.manifest import Environment
+from backup_lib.manifest import Concern, Environment
 from verification.checks.restore import lacked
 from verification.facts import Facts
 from verification.finding import Finding, match
@@ -25,7 +25,16 @@ def check_environment(facts: Facts) -> list[Finding]:
     found = _encoding(there, here) + _locale(there, here)
     if whole:
         found += _extensions(facts, there, here) + _settings(there, here)
-    found += [
+    found += _invalid_indexes(there) + [
+        _concern(concern) for concern in facts.manifest.lint if concern.code != "invalid-index"
+    ]
+    return (
+        capped(found) if any(f.status != "note" for f in found) else [*found, match(NAME, "database", _summary(there))]
+    )
+
+
+def _invalid_indexes(there: Environment) -> list[Finding]:
+    return [
         Finding(
             check=NAME,
             object=f"index {name}",
@@ -38,8 +47,19 @@ def check_environment(facts: Facts) -> list[Finding]:
         )
         for name in there.invalid_indexes
     ]
-    return (
-        capped(found) if any(f.status != "note" for f in found) else [*found, match(NAME, "database", _summary(there))]
+
+
+def _concern(concern: Concern) -> Finding:
+    """What the source was warned of when it was backed up."""
+    return Finding(
+        check=NAME,
+        object=concern.object,
+        status="note",
+        cause="source",
+        expected="nothing at the source that a restore stumbles over",
+        actual=concern.what,
+        why=concern.why,
+        hint=f"at the source: {concern.hint}",
     )
 
 
