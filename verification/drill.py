@@ -25,6 +25,7 @@ from backup_lib.errors import BackupError, DamagedArchiveError, DamagedManifestE
 from backup_lib.inventory import major_of
 from backup_lib.manifest import Manifest, parse_manifest
 from backup_lib.plain_loader import Loader, LoadReport, message_without_values
+from verification.analyzing import analyze
 from verification.checks import Check, Level, checks_of
 from verification.contract import without_keys
 from verification.examining import examine
@@ -154,7 +155,12 @@ class Drill:
         try:
             with self.phases.clock(CHECKS):
                 self.facts.restored = examine(
-                    self.facts, self.chosen.sandbox, self._connect, self.path, self._databases
+                    self.facts,
+                    self.chosen.sandbox,
+                    self._connect,
+                    self.path,
+                    self._databases,
+                    jobs=self.plan.jobs,
                 )
         except (BackupError, psycopg.Error, OSError) as exc:
             self._stop(exc)
@@ -259,7 +265,8 @@ class Drill:
         facts.made_by_drill += mending.made_labels()
         self.not_proved += mending.sentences()
         with self.phases.clock(ANALYZE):
-            self._analyze(connect)
+            for name in self._databases:
+                self.not_proved += analyze(connect, name, jobs=self.plan.jobs)
         with self.phases.clock(FIRST_QUERY), closing(connect(self._databases[-1])) as connection:
             connection.execute("SELECT count(*) FROM pg_catalog.pg_class").fetchone()
 
@@ -284,18 +291,6 @@ class Drill:
                 "pgdrill verify ARCHIVE --manifest FILE",
             )
         return report
-
-    def _analyze(self, connect: Connect) -> None:
-        """Planner statistics, which no dump holds: without them the first hours after a recovery are slow."""
-        for database in self._databases:
-            with closing(connect(database)) as connection:
-                try:
-                    connection.execute("ANALYZE")
-                except psycopg.Error as exc:
-                    if exc.sqlstate is None:
-                        raise
-                    # It runs functions of indexes and asks foreign servers; that it cannot is no fault of the archive.
-                    self.not_proved.append(f"Planner statistics: ANALYZE of {database} failed ({exc.sqlstate}).")
 
     def _read_manifest(self) -> tuple[Manifest | None, str | None]:
         if self.plan.manifest is not None:

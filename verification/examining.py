@@ -14,11 +14,11 @@ from backup_lib.dump_events import Event
 from backup_lib.dump_reader import read_events
 from backup_lib.dump_text import open_dump_text
 from backup_lib.inventory import Inventory, TableData
-from backup_lib.inventory_builder import InventoryBuilder
 from backup_lib.load_order import Table
 from backup_lib.manifest import Environment
 from verification.checks.content import difference_key
 from verification.dump_shape import shape_of
+from verification.dumping import dump_again
 from verification.facts import Definitions, Difference, Facts, Restored, pair_entries
 from verification.referee import DATABASE as REFEREE
 from verification.referee import build_referee
@@ -30,10 +30,13 @@ from verification.scope import loaded_through, makes_tables, scope_of
 _NOT_DUMPED = Inventory(entries=(), tables=(), sequences=(), large_objects=(), complete=False)
 
 
-def examine(facts: Facts, sandbox: Sandbox, connect: Connect, path: Path, databases: list[str]) -> Restored:
+def examine(
+    facts: Facts, sandbox: Sandbox, connect: Connect, path: Path, databases: list[str], *, jobs: int
+) -> Restored:
     """Take the restored side's inventory, counts, catalog and environment; ask the referee where texts differ.
 
     :param databases: those that were loaded, in the order of the archive.
+    :param jobs: sessions that may read at the same time.
     :raises ProgramError, psycopg.OperationalError: when the sandbox does not answer.
     """
     dump = facts.archived.inventory
@@ -53,7 +56,7 @@ def examine(facts: Facts, sandbox: Sandbox, connect: Connect, path: Path, databa
     options = shape_of(dump, facts.promised, rows_only=rows_only).options()
     with ThreadPoolExecutor(1, thread_name_prefix="pgdrill-count") as beside:
         looked = beside.submit(_look, connect, databases, is_cluster=dump.scope == "cluster")
-        inventory, definitions = _dump_again(sandbox, databases, options, dump)
+        inventory, definitions = dump_again(sandbox, connect, databases, options, dump, jobs=jobs)
         counts, catalog, environment = looked.result()
     restored = Restored(
         server_version=sandbox.server_version,
@@ -83,43 +86,6 @@ def _look(
             catalog += source.catalog(connection)
             environment = source.environment(connection)
     return counts, tuple(catalog), environment
-
-
-def _dump_again(
-    sandbox: Sandbox, databases: list[str], options: tuple[str, ...], archived: Inventory
-) -> tuple[Inventory, Definitions]:
-    definitions = Definitions()
-    parts = []
-    for database in databases:
-        builder = InventoryBuilder(on_definition=definitions.add)
-        makes_it = any(e.type == "DATABASE" and e.name == database for e in archived.entries)
-        wanted = [option for option in options if option != "--create" or makes_it]
-        with sandbox.dump(database, wanted) as chunks:
-            for event in read_events(chunks):
-                builder.feed(event)
-        part = builder.result()
-        parts.append(_placed(part, database) if archived.scope == "cluster" else part)
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = replace(
-            whole,
-            entries=whole.entries + part.entries,
-            tables=whole.tables + part.tables,
-            sequences=whole.sequences + part.sequences,
-            large_objects=whole.large_objects + part.large_objects,
-        )
-    return whole, definitions
-
-
-def _placed(part: Inventory, database: str) -> Inventory:
-    """Said to be of that database, as a dump of the whole cluster says it."""
-    return replace(
-        part,
-        entries=tuple(replace(e, database=database) for e in part.entries),
-        tables=tuple(replace(t, database=database) for t in part.tables),
-        sequences=tuple(replace(s, database=database) for s in part.sequences),
-        large_objects=tuple(replace(o, database=database) for o in part.large_objects),
-    )
 
 
 def _ask_referee(

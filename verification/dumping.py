@@ -1,0 +1,131 @@
+"""The restored databases dumped again, the rows of the largest tables by pg_dumps of their own beside the first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+
+from backup_lib.cluster import quote_ident
+from backup_lib.dump_reader import read_events
+from backup_lib.inventory import Inventory, TableData
+from backup_lib.inventory_builder import InventoryBuilder
+from verification.facts import Definitions
+from verification.restoring import Connect
+from verification.sandbox import Sandbox
+
+SHARED_FROM_BYTES = 64 << 20  # of rows in one database; less, and a second pg_dump costs more than it saves
+_TABLES = b"""SELECT n.nspname::text, c.relname::text
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'"""
+_ABOUT_DEFINITIONS = frozenset({"--create", "--no-owner", "--data-only"})
+
+
+def dump_again(
+    sandbox: Sandbox,
+    connect: Connect,
+    databases: list[str],
+    options: tuple[str, ...],
+    archived: Inventory,
+    *,
+    jobs: int,
+) -> tuple[Inventory, Definitions]:
+    """What pg_dump, with these options, says of the restored databases.
+
+    :param archived: what was to be loaded; says how large which table is.
+    :param jobs: how many pg_dumps may read one database. Nobody writes there, so they all see the same.
+    :raises ProgramError: when one of them fails.
+    """
+    definitions = Definitions()
+    parts = []
+    for database in databases:
+        makes_it = any(e.type == "DATABASE" and e.name == database for e in archived.entries)
+        wanted = [option for option in options if option != "--create" or makes_it]
+        section = database if archived.scope == "cluster" else None
+        large = share_out([t for t in archived.tables if section in (None, t.database)], jobs)
+        large = _present(connect, database, large) if large else []
+        part = _dump_shared(sandbox, database, wanted, definitions, large)
+        parts.append(_placed(part, database) if section is not None else part)
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = replace(
+            whole,
+            entries=whole.entries + part.entries,
+            tables=whole.tables + part.tables,
+            sequences=whole.sequences + part.sequences,
+            large_objects=whole.large_objects + part.large_objects,
+        )
+    return whole, definitions
+
+
+def share_out(tables: Sequence[TableData], jobs: int) -> list[list[TableData]]:
+    """Tables for each further pg_dump, so that all have about as much to read; the first reads all other tables.
+
+    Empty where there is too little to share, or one table alone is most of it.
+    """
+    total = sum(table.size_bytes for table in tables)
+    if jobs < 2 or total < SHARED_FROM_BYTES:
+        return []
+    shares: list[list[TableData]] = [[] for _ in range(jobs)]
+    sizes = [0] * jobs
+    for table in sorted(tables, key=lambda table: table.size_bytes, reverse=True):
+        least = sizes.index(min(sizes))
+        shares[least].append(table)
+        sizes[least] += table.size_bytes
+    # Many small tables are not worth naming: they stay with the first.
+    further = [[t for t in share if t.schema and t.size_bytes * 100 >= total] for share in shares[1:]]
+    return [share for share in further if share]
+
+
+def _present(connect: Connect, database: str, shares: list[list[TableData]]) -> list[list[TableData]]:
+    """Without tables that were not restored: pg_dump fails where a name matches nothing."""
+    with closing(connect(database)) as connection:
+        there = set(connection.execute(_TABLES).fetchall())
+    kept = [[table for table in share if (table.schema, table.name) in there] for share in shares]
+    return [share for share in kept if share]
+
+
+def _dump_shared(
+    sandbox: Sandbox, database: str, options: list[str], definitions: Definitions, large: list[list[TableData]]
+) -> Inventory:
+    rows_options = [option for option in options if option not in _ABOUT_DEFINITIONS]
+    elsewhere = [f"--exclude-table-data={_pattern(table)}" for share in large for table in share]
+    with ThreadPoolExecutor(len(large) or 1, thread_name_prefix="pgdrill-dump") as beside:
+        rows = [
+            beside.submit(_dump, sandbox, database, [*rows_options, "--data-only", *_chosen(share)], Definitions())
+            for share in large
+        ]
+        whole = _dump(sandbox, database, [*options, *elsewhere], definitions)
+        others = [inventory.result() for inventory in rows]
+    return replace(
+        whole,
+        tables=whole.tables + tuple(table for other in others for table in other.tables),
+        complete=whole.complete and all(other.complete for other in others),
+    )
+
+
+def _dump(sandbox: Sandbox, database: str, options: list[str], definitions: Definitions) -> Inventory:
+    builder = InventoryBuilder(on_definition=definitions.add)
+    with sandbox.dump(database, options) as chunks:
+        for event in read_events(chunks):
+            builder.feed(event)
+    return builder.result()
+
+
+def _chosen(tables: list[TableData]) -> list[str]:
+    return [f"--table={_pattern(table)}" for table in tables]
+
+
+def _pattern(table: TableData) -> str:
+    return f"{quote_ident(table.schema or '')}.{quote_ident(table.name)}"
+
+
+def _placed(part: Inventory, database: str) -> Inventory:
+    """Said to be of that database, as a dump of the whole cluster says it."""
+    return replace(
+        part,
+        entries=tuple(replace(e, database=database) for e in part.entries),
+        tables=tuple(replace(t, database=database) for t in part.tables),
+        sequences=tuple(replace(s, database=database) for s in part.sequences),
+        large_objects=tuple(replace(o, database=database) for o in part.large_objects),
+    )
