@@ -11,7 +11,7 @@ import hashlib
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,16 @@ from backup_lib.inventory import major_of
 from backup_lib.manifest import Manifest, parse_manifest
 from backup_lib.plain_loader import Loader, LoadReport, message_without_values
 from verification.analyzing import analyze
-from verification.checks import Check, Level, checks_of
+from verification.checks import Check, checks_of
+from verification.checks.sql import ask, sql_check
 from verification.contract import without_keys
 from verification.examining import examine
-from verification.facts import Archived, Facts
+from verification.facts import Answer, Archived, Facts
 from verification.finding import Finding
+from verification.findings import capped
 from verification.mending import Mending
 from verification.phases import ANALYZE, CHECKS, DATA, FETCH, FIRST_QUERY, POST_DATA, PRE_DATA, RESTORE, START, Phases
+from verification.planning import Plan
 from verification.restoring import (
     SPARE_DATABASE,
     Connect,
@@ -45,25 +48,14 @@ from verification.restoring import (
 )
 from verification.sandbox.choice import Chosen, open_sandbox
 from verification.scope import makes_tables, scope_of
+from verification.suppressing import suppress
+
+__all__ = ["Drill", "Judged", "Plan"]
 
 NEWEST_MAJOR = 18
 _BUILDS = b"""SELECT greatest(blocks_done::float8 / nullif(blocks_total, 0),
                      tuples_done::float8 / nullif(tuples_total, 0), 0)
               FROM pg_stat_progress_create_index ORDER BY pid"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How archives are drilled: the options of the command line."""
-
-    level: Level = "full"
-    expect: tuple[str, ...] = ()
-    sandbox: str = "auto"
-    image: str | None = None
-    jobs: int = 1
-    manifest: Path | None = None  # for an archive whose manifest does not lie beside it
-    rto_s: float | None = None
-    rpo_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +81,9 @@ class Drill:
         self.destroyed: bool | None = None
         self.manifest_name: str | None = None
         self.manifest_bytes: bytes | None = None
-        self.not_proved: list[str] = []
+        self.not_proved: list[str] = list(plan.not_proved)
+        own = [sql_check(check) for check in plan.sql_checks] if plan.level != "integrity" else []
+        self.checks: tuple[Check, ...] = (*checks_of(plan.level), *own)
         self._databases: list[str] = []
         self._connect: Connect | None = None
         self._judged: dict[str, Judged] = {}
@@ -162,24 +156,43 @@ class Drill:
                     self._databases,
                     jobs=self.plan.jobs,
                 )
+                self.facts.answers = self._ask(self._connect)
         except (BackupError, psycopg.Error, OSError) as exc:
             self._stop(exc)
         except BaseException:
             self._interrupt()
             raise
 
+    def _ask(self, connect: Connect) -> dict[str, Answer] | None:
+        """The answers to the configuration's queries, which are about a whole database; None of a part of one."""
+        manifest, dump = self.facts.manifest, self.facts.archived.inventory
+        if dump is None or scope_of(self.facts.expect, manifest, dump).kind != "full":
+            return None
+        is_of = manifest.source.database if manifest is not None else self.found.database
+        return ask(
+            self.plan.sql_checks,
+            connect,
+            self._databases,
+            is_of=is_of if dump.scope != "cluster" else None,
+            timeout_s=self.plan.check_timeout_s,
+        )
+
     def judge(self, check: Check) -> Judged:
         """One check's findings; judged once."""
         self.examine()
         if check.name not in self._judged:
             begun = time.monotonic()
-            findings = tuple(check.run(self.facts))
-            self._judged[check.name] = Judged(check=check, findings=findings, seconds=time.monotonic() - begun)
+            found = capped(self.suppress(check.run(self.facts)))
+            self._judged[check.name] = Judged(check=check, findings=tuple(found), seconds=time.monotonic() - begun)
         return self._judged[check.name]
 
-    def runs(self, check: Check) -> bool:
-        """Whether the drill's level asks for it."""
-        return check in checks_of(self.plan.level)
+    @property
+    def today(self) -> date:
+        """UTC; what suppressions expire by."""
+        return self.started_at.date()
+
+    def suppress(self, findings: list[Finding]) -> list[Finding]:
+        return suppress(findings, self.plan.suppressions, self.today)
 
     def close(self) -> None:
         """Drop the spooled definitions; the drill answers no more."""
@@ -190,7 +203,7 @@ class Drill:
                 self.facts.restored.referee_definitions.close()
 
     def judge_all(self) -> list[Judged]:
-        return [self.judge(check) for check in checks_of(self.plan.level)]
+        return [self.judge(check) for check in self.checks]
 
     def connect(self) -> psycopg.Connection[tuple[object, ...]]:
         """A new connection to the restored database, after it was examined: nothing done there changes a verdict.

@@ -78,6 +78,19 @@ class Restored:
     referee_definitions: Definitions | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the restored database answered to one query of the configuration; the value as the server wrote it."""
+
+    rows: int = 0  # 2: more than one
+    columns: int = 0
+    value: bytes | None = None  # of the first row and column; None: NULL, or none
+    type_oid: int = 0
+    type_name: str = ""
+    error: str | None = None  # the server's message, without values
+    sqlstate: str | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class Facts:
     """All that the checks judge. `None` where a step was not reached or not asked for."""
@@ -89,6 +102,7 @@ class Facts:
     archived: Archived
     load: LoadReport | None = None
     restored: Restored | None = None
+    answers: Mapping[str, Answer] | None = None  # by the name of the configuration's check; None: none was asked
     server_major: int | None = None
     obstacle: str | None = None  # why the drill could not go on
     obstacle_hint: str = ""

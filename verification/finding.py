@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal
 
 Cause = Literal["archive", "source", "environment", "policy"]
-Status = Literal["match", "note", "fault", "gap"]
-"""match: as promised · note: said, but no fault · fault: fails the archive · gap: could not be verified."""
+Status = Literal["match", "note", "fault", "gap", "suppressed"]
+"""match: as promised · note: said, but no fault · fault: fails the archive · gap: could not be verified ·
+suppressed: a fault or gap that somebody answers for until a day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suppressed:
+    """Who answers for a fault or gap, why, and until when."""
+
+    was: Literal["fault", "gap"]
+    reason: str
+    owner: str
+    expires: date  # the last day on which it holds, UTC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +34,7 @@ class Finding:
     cause: Cause | None = None  # set on a fault or gap
     why: str = ""  # why it matters
     hint: str = ""  # the command or step that mends it
+    suppressed: Suppressed | None = None  # set where the status is that
 
 
 def match(check: str, subject: str, value: str) -> Finding:

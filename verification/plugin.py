@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     import psycopg
 
     from backup_lib.catalog import Found
+    from backup_lib.configuration import Configuration
     from verification.drill import Drill
     from verification.evidence.record import Record
+    from verification.planning import Plan
 
 LEVELS = ("integrity", "restore", "full")
 SANDBOXES = ("auto", "container", "embedded")
@@ -36,8 +38,8 @@ class _State:
     """One pytest run's drills."""
 
     requests: tuple[str, ...]
-    reports: Path
     run_id: str
+    configuration: Configuration | None = None  # None until a test asks
     archives: dict[str, Found] | None = None  # by parameter id; None until a test asks
     expected: list[str] = field(default_factory=list)  # ids of the archives that must end verified
     verdicts: dict[str, str] = field(default_factory=dict)  # by id
@@ -59,7 +61,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         dest="pgdrill_backups",
         help="where archives lie (default: BACKUP_DIR or ./backups)",
     )
-    add("--sandbox", choices=SANDBOXES, default="auto", dest="pgdrill_sandbox",
+    add("--pgdrill-config", type=Path, metavar="FILE", dest="pgdrill_config",
+        help="the configuration (default: PGDRILL_CONFIG or ./pgdrill.toml, if there is one)")  # fmt: skip
+    add("--sandbox", choices=SANDBOXES, dest="pgdrill_sandbox",
         help="the throwaway server: auto (default), container or embedded")  # fmt: skip
     add("--postgres-image", metavar="IMAGE", dest="pgdrill_image",
         help="container image (default: postgres:<major of the archive>)")  # fmt: skip
@@ -67,7 +71,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="full, schema, data, or TABLE,…: what it must hold (default: what its manifest says)")  # fmt: skip
     add("--manifest", metavar="FILE", type=Path, dest="pgdrill_manifest",
         help="the manifest of an archive that has none beside it")  # fmt: skip
-    add("--level", choices=LEVELS, default="full", dest="pgdrill_level",
+    add("--level", choices=LEVELS, dest="pgdrill_level",
         help="integrity: read it; restore: and restore and count; full (default): and compare everything")  # fmt: skip
     add(
         "--jobs", type=int, metavar="N", dest="pgdrill_jobs", help="connections that restore (default: one a processor)"
@@ -95,7 +99,6 @@ def pytest_configure(config: pytest.Config) -> None:
     now = datetime.now(UTC)
     state = _State(
         requests=tuple(option.pgdrill_archive or ("latest",)),
-        reports=option.pgdrill_reports or Path("reports"),
         run_id=getattr(config, "workerinput", {}).get("pgdrill_run_id", f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"),
     )
     config.stash[_STATE] = state
@@ -104,7 +107,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     state.screen = _Screen(config)
     if option.xmlpath is None and not option.collectonly:
-        state.junit = state.reports / f".junit-{state.run_id}.xml"
+        state.junit = _reports(config) / f".junit-{state.run_id}.xml"
         option.xmlpath = str(state.junit)
 
 
@@ -121,17 +124,65 @@ def _asks_for_drills(config: pytest.Config) -> bool:
     return bool(config.option.pgdrill_archive)
 
 
-# Which archives
+def _configuration(config: pytest.Config) -> Configuration:
+    """Read when a drill is asked for, and once: a run of other tests has nothing to do with it.
+
+    :raises pytest.UsageError: when it cannot be used.
+    """
+    from backup_lib.configuration import load_configuration
+    from backup_lib.errors import BackupError
+    from verification.planning import check_configuration
+
+    state = config.stash[_STATE]
+    if state.configuration is None:
+        try:
+            state.configuration = load_configuration(os.environ, Path.cwd(), file=config.option.pgdrill_config)
+            check_configuration(state.configuration)
+        except BackupError as exc:
+            raise pytest.UsageError(str(exc)) from exc
+    return state.configuration
+
+
+def _reports(config: pytest.Config) -> Path:
+    return config.option.pgdrill_reports or Path(_configuration(config).settings.verify.reports)
+
+
+def _place(config: pytest.Config) -> str:
+    return config.option.pgdrill_backups or _configuration(config).settings.backup.dir
+
+
+# Which archives, and what is asked of them
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "drill" in metafunc.fixturenames:
-        try:
-            archives = _archives(metafunc.config)
-        except pytest.UsageError as exc:  # here it would be an error of collecting, with a traceback
-            metafunc.config.stash[_STATE].trouble, archives = exc, {}
-        parameters = [pytest.param(name, id=name) for name in archives]
-        metafunc.parametrize("drill", parameters, indirect=True, scope="session")
+    if "drill" not in metafunc.fixturenames:
+        return
+    config = metafunc.config
+    try:
+        archives = _archives(config)
+        if "sql_check" in metafunc.fixturenames:
+            pairs = [(name, check) for name, found in archives.items() for check in _sql_checks(config, found)]
+            parameters = [pytest.param(name, check, id=f"{name}-{check}") for name, check in pairs]
+            metafunc.parametrize(("drill", "sql_check"), parameters, indirect=["drill"], scope="session")
+            return
+    except pytest.UsageError as exc:  # here it would be an error of collecting, with a traceback
+        config.stash[_STATE].trouble, archives = exc, {}
+    metafunc.parametrize("drill", [pytest.param(name, id=name) for name in archives], indirect=True, scope="session")
+
+
+def _sql_checks(config: pytest.Config, found: Found) -> list[str]:
+    return [check.name for check in _plan(config, found).sql_checks]
+
+
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> list[pytest.Item] | None:
+    """Where no query is configured, the suite has no test of one."""
+    if name != "test_sql_check" or getattr(obj, "__module__", "") != "verification.test_archive":
+        return None
+    try:
+        return None if _configuration(collector.config).settings.checks else []
+    except pytest.UsageError as exc:
+        collector.config.stash[_STATE].trouble = exc
+        return []
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -148,7 +199,7 @@ def _archives(config: pytest.Config) -> dict[str, Found]:
     state = config.stash[_STATE]
     if state.archives is not None:
         return state.archives
-    place = Path(config.option.pgdrill_backups or os.environ.get("BACKUP_DIR") or "backups")
+    place = Path(_place(config))
     seed = int.from_bytes(state.run_id.encode(), "big")
     chosen: dict[str, Found] = {}
     try:
@@ -179,13 +230,13 @@ def drill(request: pytest.FixtureRequest) -> Iterator[Drill]:
     name = request.param
     found = _archives(config)[name]
     drill_id = f"{state.run_id}-{list(_archives(config)).index(name) + 1}"
-    with Drill(found, _local(found), _plan(config), drill_id=drill_id) as drill, _watched(config, drill):
+    with Drill(found, _local(found), _plan(config, found), drill_id=drill_id) as drill, _watched(config, drill):
         yield drill
         drill.judge_all()
     record = build_record(drill, finished_at=datetime.now(UTC))
     drill.close()
     state.verdicts[name] = record.verdict
-    state.folders[name] = str(write_evidence(state.reports, record))
+    state.folders[name] = str(write_evidence(_reports(config), record))
     if remark := note(found, record):
         state.remarks.append(remark)
 
@@ -251,20 +302,21 @@ def _local(found: Found) -> Path:
     return found.path
 
 
-def _plan(config: pytest.Config) -> Any:
-    from verification.drill import Plan
+def _plan(config: pytest.Config, found: Found) -> Plan:
+    from verification.planning import Asked, plan_drill
 
     option = config.option
-    return Plan(
+    asked = Asked(
         level=option.pgdrill_level,
         expect=tuple(filter(None, (option.pgdrill_expect or "").split(","))),
         sandbox=option.pgdrill_sandbox,
         image=option.pgdrill_image,
-        jobs=option.pgdrill_jobs or os.cpu_count() or 1,
+        jobs=option.pgdrill_jobs,
         manifest=option.pgdrill_manifest,
         rto_s=option.pgdrill_rto,
         rpo_s=option.pgdrill_rpo,
     )
+    return plan_drill(_configuration(config), asked, found)
 
 
 # Workers of xdist: one archive's tests stay on one, and all see the same archives
@@ -339,9 +391,12 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if not _asks_for_drills(config):
         return []
     option = config.option
-    place = option.pgdrill_backups or os.environ.get("BACKUP_DIR") or "backups"
+    configuration = _configuration(config)
+    verify = configuration.settings.verify
     asked = ", ".join(config.stash[_STATE].requests)
-    return [f"pgdrill: {asked} in {place}, level {option.pgdrill_level}, sandbox {option.pgdrill_sandbox}"]
+    said_by = f", as {configuration.path} says" if configuration.path else ""
+    level, sandbox = option.pgdrill_level or verify.level, option.pgdrill_sandbox or verify.sandbox
+    return [f"pgdrill: {asked} in {_place(config)}, level {level}, sandbox {sandbox}{said_by}"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -63,7 +63,7 @@ class Drilled(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def missed_objectives_only(self) -> bool:
-        return self.verdict == "failed" and bool(self.faults) and all(f.cause == "policy" for f in self.faults)
+        return self.verdict == "failed" and bool(self.faults) and all(f.check == "objectives" for f in self.faults)
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

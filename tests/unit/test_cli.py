@@ -245,11 +245,11 @@ def test_an_interrupted_verification_ends_the_suite_and_exits_130(tmp_path: Path
     assert (tmp_path / "cleared").exists()
 
 
-def drilled(verdict: str | None, *causes: str) -> Drilled:
-    """A drill that ended with this verdict, and faults of these causes."""
+def drilled(verdict: str | None, *checks: str) -> Drilled:
+    """A drill that ended with this verdict, and faults that these checks found."""
     if verdict is None:
         return Drilled(archive="x", folder=None, record=None)
-    faults = tuple(FindingView(check="c", object="o", status="fault", cause=cause) for cause in causes)
+    faults = tuple(FindingView(check=check, object="o", status="fault") for check in checks)
     record = RecordView(drill_id="d", verdict=verdict, summary="s", findings=faults)
     return Drilled(archive="x", folder=Path(), record=record)
 
@@ -259,16 +259,18 @@ def drilled(verdict: str | None, *causes: str) -> Drilled:
     [
         pytest.param([drilled("verified")], 0, 0, id="verified"),
         pytest.param([drilled("verified")], 1, 1, id="verified-but-a-test-of-yours-failed"),
-        pytest.param([drilled("failed", "archive")], 1, 1, id="failed"),
+        pytest.param([drilled("failed", "content")], 1, 1, id="failed"),
         pytest.param([drilled("failed")], 1, 1, id="failed-for-no-fault-on-record"),
-        pytest.param([drilled("failed", "policy")], 1, 4, id="objective-missed"),
-        pytest.param([drilled("failed", "policy", "archive")], 1, 1, id="objective-missed-and-damaged"),
+        pytest.param([drilled("failed", "objectives")], 1, 4, id="objective-missed"),
+        pytest.param([drilled("failed", "objectives", "content")], 1, 1, id="objective-missed-and-damaged"),
+        pytest.param([drilled("failed", "suppressions")], 1, 1, id="suppression-expired"),
+        pytest.param([drilled("failed", "sql:no orphans", "objectives")], 1, 1, id="query-answered-otherwise"),
         pytest.param([drilled("could_not_verify")], 1, 3, id="could-not"),
         pytest.param([drilled(None)], 1, 3, id="never-ran"),
         pytest.param([], 0, 3, id="nothing-drilled"),
         pytest.param([drilled("verified"), drilled("could_not_verify")], 1, 3, id="one-could-not"),
-        pytest.param([drilled("failed", "archive"), drilled("could_not_verify")], 1, 1, id="failed-weighs-most"),
-        pytest.param([drilled("failed", "policy"), drilled(None)], 1, 3, id="could-not-weighs-more-than-late"),
+        pytest.param([drilled("failed", "content"), drilled("could_not_verify")], 1, 1, id="failed-weighs-most"),
+        pytest.param([drilled("failed", "objectives"), drilled(None)], 1, 3, id="could-not-weighs-more-than-late"),
     ],
 )
 def test_the_exit_status_is_the_worst_of_the_drills(drills: list[Drilled], suite_status: int, status: int) -> None:

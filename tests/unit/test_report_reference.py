@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from verification.evidence import record
-from verification.finding import Cause, Finding, Status
+from verification.finding import Cause, Finding, Status, Suppressed
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "record.md").read_text("utf-8")
 PARTS = [
@@ -18,6 +18,7 @@ PARTS = [
     record.PhaseRecord,
     record.CheckRecord,
     Finding,
+    Suppressed,
     record.TableRecord,
     record.Objective,
 ]

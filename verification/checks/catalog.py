@@ -5,7 +5,7 @@ from __future__ import annotations
 from verification.checks.restore import lacked
 from verification.facts import Facts
 from verification.finding import Finding, match
-from verification.findings import capped, excused, not_compared, not_reached
+from verification.findings import excused, not_compared, not_reached
 from verification.scope import scope_of
 
 NAME = "catalog"
@@ -31,7 +31,7 @@ def check_catalog(facts: Facts) -> list[Finding]:
         found = [excused(finding) for finding in found]
     found += [_fault(identity, "not there, as at the source", "there") for identity in sorted(there - wanted)]
     if found:
-        return capped(found)
+        return found
     return [match(NAME, identity, "there") for identity in sorted(wanted)] or [match(NAME, "database", "no object")]
 
 

@@ -9,7 +9,7 @@ from backup_lib.inventory import Inventory
 from verification.contract import breaches, lacking
 from verification.facts import Facts
 from verification.finding import Finding, match
-from verification.findings import capped, not_reached, some
+from verification.findings import not_reached, some
 from verification.scope import Scope, scope_of, table_label
 
 NAME = "completeness"
@@ -32,9 +32,7 @@ def check_completeness(facts: Facts) -> list[Finding]:
     if facts.manifest is None and scope.said_by == "dump" and scope.kind == "full":
         found += _holes(facts, dump)
     rows = f"rows of {len(dump.tables)} tables" if dump.tables else "no rows"
-    return capped(found) or [
-        match(NAME, "dump", f"{scope.kind}: {len(dump.entries)} definitions, {rows}, closing line")
-    ]
+    return found or [match(NAME, "dump", f"{scope.kind}: {len(dump.entries)} definitions, {rows}, closing line")]
 
 
 def _cut(facts: Facts, dump: Inventory) -> Finding:

@@ -7,7 +7,7 @@ from backup_lib.manifest import Concern, Environment
 from verification.checks.restore import lacked
 from verification.facts import Facts
 from verification.finding import Finding, match
-from verification.findings import capped, excused, not_compared, not_reached
+from verification.findings import excused, not_compared, not_reached
 from verification.scope import scope_of
 
 NAME = "environment"
@@ -28,9 +28,7 @@ def check_environment(facts: Facts) -> list[Finding]:
     found += _invalid_indexes(there) + [
         _concern(concern) for concern in facts.manifest.lint if concern.code != "invalid-index"
     ]
-    return (
-        capped(found) if any(f.status != "note" for f in found) else [*found, match(NAME, "database", _summary(there))]
-    )
+    return found if any(f.status != "note" for f in found) else [*found, match(NAME, "database", _summary(there))]
 
 
 def _invalid_indexes(there: Environment) -> list[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from backup_lib.inventory import LargeObject
 from verification.facts import Facts
 from verification.finding import Finding, match
-from verification.findings import capped, not_reached
+from verification.findings import not_reached
 from verification.scope import scope_of
 
 NAME = "large-objects"
@@ -24,7 +24,7 @@ def check_large_objects(facts: Facts) -> list[Finding]:
         found += _compare(promised.large_objects, dump.large_objects, "in the archive")
     found += _compare(dump.large_objects, restored.inventory.large_objects, "after the restore")
     if found:
-        return capped(found)
+        return found
     return [match(NAME, f"large object {o.oid}", _digest(o)) for o in dump.large_objects] or [
         match(NAME, "database", "no large object promised, none archived")
     ]

@@ -8,7 +8,7 @@ from backup_lib.inventory import SequenceValue
 from verification.checks.restore import lacked
 from verification.facts import Facts
 from verification.finding import Finding, match
-from verification.findings import capped, excused, not_reached
+from verification.findings import excused, not_reached
 from verification.scope import scope_of
 
 NAME = "sequences"
@@ -31,7 +31,7 @@ def check_sequences(facts: Facts) -> list[Finding]:
     for finding in _compare(_by_name(dump.sequences), _by_name(back), "after the restore"):
         found.append(excused(finding) if f"SEQUENCE SET {finding.object}" in without else finding)
     if found:
-        return capped(found)
+        return found
     return [match(NAME, s.label, _value(s)) for s in dump.sequences] or [
         match(NAME, "database", "no sequence promised, none archived")
     ]

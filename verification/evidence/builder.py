@@ -25,9 +25,11 @@ from verification.evidence.record import (
     Verdict,
 )
 from verification.finding import Finding
+from verification.planning import OBJECTIVES
 from verification.scope import scope_of, table_label
+from verification.suppressing import expired, unused
 
-OBJECTIVES = "objectives"
+_CLEAR = ("passed", "not_run", "suppressed")
 
 
 def build_record(drill: Drill, *, finished_at: datetime) -> Record:
@@ -35,7 +37,8 @@ def build_record(drill: Drill, *, finished_at: datetime) -> Record:
     judged = drill.judge_all()
     rto, rpo = _objectives(drill)
     findings = [f for j in judged for f in j.findings if f.status != "match"]
-    findings += missed_objectives(drill) + _left_behind(drill)
+    findings += missed_policies(drill) + _left_behind(drill)
+    findings += unused(drill.plan.suppressions, findings, [*(c.name for c in drill.checks), OBJECTIVES], drill.today)
     checks = [_check_record(j) for j in judged]
     verdict = decide(findings, checks)
     return Record(
@@ -43,7 +46,7 @@ def build_record(drill: Drill, *, finished_at: datetime) -> Record:
         started_at=drill.started_at,
         finished_at=finished_at,
         verdict=verdict,
-        summary=_summary(drill, verdict, findings),
+        summary=_summary(drill, verdict, findings) + _suppressed(findings),
         level=drill.plan.level,
         archive=_archive(drill),
         sandbox=_sandbox(drill),
@@ -64,10 +67,11 @@ def build_record(drill: Drill, *, finished_at: datetime) -> Record:
     )
 
 
-def missed_objectives(drill: Drill) -> list[Finding]:
-    """What --rto and --rpo asked for and was not met, or not measured."""
+def missed_policies(drill: Drill) -> list[Finding]:
+    """Objectives that were not met, or not measured, and suppressions that have expired."""
     rto, rpo = _objectives(drill)
-    return [*_missed(rto, "RTO", "restored and answering"), *_missed(rpo, "RPO", "the data's age at the drill")]
+    missed = [*_missed(rto, "RTO", "restored and answering"), *_missed(rpo, "RPO", "the data's age at the drill")]
+    return drill.suppress(missed) + expired(drill.plan.suppressions, drill.today)
 
 
 def decide(findings: list[Finding], checks: list[CheckRecord]) -> Verdict:
@@ -79,7 +83,7 @@ def decide(findings: list[Finding], checks: list[CheckRecord]) -> Verdict:
         return "failed"
     if not any(check.compared for check in checks):
         return "failed"
-    if any(f.status == "gap" for f in findings) or any(c.status not in ("passed", "not_run") for c in checks):
+    if any(f.status == "gap" for f in findings) or any(c.status not in _CLEAR for c in checks):
         return "could_not_verify"
     return "verified"
 
@@ -91,16 +95,20 @@ def _check_record(judged: Judged) -> CheckRecord:
         status = "failed"
     elif "gap" in statuses or not statuses:
         status = "could_not_verify"
+    elif "suppressed" in statuses:
+        status = "suppressed"
     elif "match" not in statuses:
         status = "not_run"  # nothing to compare with; the notes say why
+    gaps = sum(f.suppressed is not None and f.suppressed.was == "gap" for f in judged.findings)
     return CheckRecord(
         name=judged.check.name,
         title=judged.check.title,
         status=status,
-        compared=len(statuses) - statuses.count("note"),
+        compared=len(statuses) - statuses.count("note") - gaps,
         faults=statuses.count("fault"),
         seconds=judged.seconds,
         method=judged.check.method,
+        suppressed=statuses.count("suppressed"),
     )
 
 
@@ -184,6 +192,15 @@ def _summary(drill: Drill, verdict: Verdict, findings: list[Finding]) -> str:
     lead = "failed" if verdict == "failed" else "could not be verified"
     found = bad.actual.splitlines()[0] if bad.actual else "nothing"
     return f"{name} {lead}: {bad.object}: expected {bad.expected}, found {found}."
+
+
+def _suppressed(findings: list[Finding]) -> str:
+    """A verdict that stands on somebody's word says so."""
+    until = [finding.suppressed.expires for finding in findings if finding.suppressed is not None]
+    if not until:
+        return ""
+    what = "1 finding is" if len(until) == 1 else f"{len(until):,} findings are"
+    return f" {what} suppressed by the configuration, the first until {min(until)}."
 
 
 def _archive(drill: Drill) -> ArchiveRecord:

@@ -17,7 +17,7 @@ from verification.finding import Finding
 SCHEMA_VERSION = 1
 
 Verdict = Literal["verified", "failed", "could_not_verify"]
-CheckStatus = Literal["passed", "failed", "could_not_verify", "not_run"]
+CheckStatus = Literal["passed", "failed", "could_not_verify", "not_run", "suppressed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,7 @@ class CheckRecord:
     faults: int
     seconds: float
     method: str  # how it proves it, in one sentence
+    suppressed: int = 0  # how many faults and gaps somebody answers for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,6 +69,8 @@ def _write_findings(record: Record) -> Iterator[str]:
             )
             if (hidden := len(matter.findings) - MOST_FINDINGS) > 0:
                 yield from ("", f"{hidden:,} more are in `record.json`.")
+            if matter.suppressed:
+                yield from ("", f"**Suppressed by** {_prose(matter.answered_for)}")
             if matter.why:
                 yield from ("", f"**Why it matters:** {_prose(matter.why)}")
             if matter.hint:

@@ -18,7 +18,7 @@ from verification.evidence.record import (
     Verdict,
     render_record,
 )
-from verification.finding import Cause, Finding, Status
+from verification.finding import Cause, Finding, Status, Suppressed
 from verification.report.text import (
     UNKNOWN,
     render_bytes,
@@ -37,6 +37,7 @@ CHECK_STATUSES: dict[CheckStatus, str] = {
     "failed": "FAILED",
     "could_not_verify": "not verified",
     "not_run": "not run",
+    "suppressed": "suppressed",
 }
 CONTENTS = {
     "identical": "identical",
@@ -45,7 +46,7 @@ CONTENTS = {
     "not_compared": "not compared",
 }
 
-_STATUS_ORDER: tuple[Status, ...] = ("fault", "gap", "note")
+_STATUS_ORDER: tuple[Status, ...] = ("fault", "gap", "suppressed", "note")
 _CAUSE_ORDER: tuple[Cause | None, ...] = ("archive", "source", "environment", "policy", None)
 _CAUSE_TITLES: dict[tuple[Status, Cause | None], str] = {
     ("fault", "archive"): "Faults in the archive",
@@ -58,6 +59,7 @@ _CAUSE_TITLES: dict[tuple[Status, Cause | None], str] = {
     ("gap", "environment"): "Could not be verified: the environment",
     ("gap", "policy"): "Could not be verified: by policy",
     ("gap", None): "Could not be verified",
+    ("suppressed", None): "Suppressed: somebody answers for it until a day",
 }
 _NOTES_TITLE = "Notes: no fault, but worth knowing"
 
@@ -79,7 +81,14 @@ class Matter:
     check: str
     why: str
     hint: str
+    suppressed: Suppressed | None
     findings: tuple[Finding, ...]  # never empty
+
+    @property
+    def answered_for(self) -> str:
+        """`ana@example.org, until 2027-01-31: dropped with the next release`."""
+        by = self.suppressed
+        return f"{by.owner}, until {by.expires}: {by.reason}" if by else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +106,11 @@ class CauseGroup:
 def group_findings(findings: Iterable[Finding], checks: Iterable[CheckRecord]) -> list[CauseGroup]:
     """By status, faults first, then by cause; in a group, one matter per check, reason and next step."""
     titles = {check.name: check.title for check in checks}
-    gathered: dict[tuple[Status, Cause | None], dict[tuple[str, str, str], list[Finding]]] = {}
+    gathered: dict[tuple[Status, Cause | None], dict[tuple[str, str, str, Suppressed | None], list[Finding]]] = {}
     for finding in findings:
-        # A note blames nobody; all of them stand together.
-        group = (finding.status, finding.cause if finding.status != "note" else None)
-        matter = (finding.check, finding.why, finding.hint)
+        # Those that fail nothing stand together, whatever their cause.
+        group = (finding.status, finding.cause if finding.status in ("fault", "gap") else None)
+        matter = (finding.check, finding.why, finding.hint, finding.suppressed)
         gathered.setdefault(group, {}).setdefault(matter, []).append(finding)
     return [
         CauseGroup(
@@ -109,8 +118,15 @@ def group_findings(findings: Iterable[Finding], checks: Iterable[CheckRecord]) -
             cause=cause,
             title=_CAUSE_TITLES.get((status, cause), _NOTES_TITLE),
             matters=tuple(
-                Matter(title=titles.get(check, check), check=check, why=why, hint=hint, findings=tuple(found))
-                for (check, why, hint), found in gathered[status, cause].items()
+                Matter(
+                    title=titles.get(check, check),
+                    check=check,
+                    why=why,
+                    hint=hint,
+                    suppressed=by,
+                    findings=tuple(found),
+                )
+                for (check, why, hint, by), found in gathered[status, cause].items()
             ),
         )
         for status in _STATUS_ORDER
@@ -223,10 +239,13 @@ def count_findings(findings: Iterable[Finding]) -> tuple[str, str]:
     """
     counts = Counter(finding.status for finding in findings)
     worst: Status = "gap" if counts["gap"] and not counts["fault"] else "fault"
-    said = {
+    said: dict[Status, str] = {
         status: render_quantity(counts[status], status) if counts[status] else f"no {status}s"
         for status in _STATUS_ORDER
+        if status != "suppressed"
     }
+    if counts["suppressed"]:
+        said["suppressed"] = f"{counts['suppressed']:,} suppressed"
     return said.pop(worst), ", ".join(said.values())
 
 

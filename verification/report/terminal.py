@@ -37,8 +37,14 @@ _CHECK_STYLES: dict[CheckStatus, str] = {
     "failed": "bold red",
     "could_not_verify": "yellow",
     "not_run": "yellow",
+    "suppressed": "yellow",
 }
-_FINDING_STYLES: dict[Status, str] = {"fault": "bold red", "gap": "bold yellow", "note": "bold"}
+_FINDING_STYLES: dict[Status, str] = {
+    "fault": "bold red",
+    "gap": "bold yellow",
+    "suppressed": "bold yellow",
+    "note": "bold",
+}
 
 
 def render_terminal(record: Record, *, width: int) -> RenderableType:
@@ -124,6 +130,8 @@ def _explain(matter: outline.Matter) -> RenderableType:
             table.add_row("found", Text(_shown(finding.actual)))
     if (hidden := len(matter.findings) - MOST_FINDINGS) > 0:
         table.add_row("", Text(f"… and {render_quantity(hidden, 'more object')} in record.json", "dim"))
+    if matter.suppressed:
+        table.add_row("suppressed", Text(_shown(f"by {matter.answered_for}")))
     if matter.why:
         table.add_row("why", _sentence(matter.why))
     if matter.hint:
