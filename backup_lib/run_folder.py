@@ -17,7 +17,7 @@ from backup_lib.process import owner_id, owner_is_alive
 
 PREFIX = "pgdrill-run-"
 _MARK = "owner"
-_UNMARKED_S = 3600  # a folder without a mark is either just being made, or was left half made
+_NEW = "new-"  # what a folder that has no mark yet is called, before its owner
 _REMOVAL_S = 10
 
 
@@ -28,12 +28,16 @@ def run_folder(parent: Path, *, lease_s: float) -> Iterator[Path]:
     Others may pass through it but not list it, so that a server of another account finds its part of it.
     """
     reap([parent])
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    # Its first name tells whose it is, so that it is never without a mark, whenever its maker is killed.
+    new = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{_NEW}{owner_id()}-", dir=parent))
+    folder = parent / f"{PREFIX}{new.name.rpartition('-')[2]}"
     try:
-        (folder / _MARK).write_text(f"{owner_id()} {time.time() + lease_s:.0f}\n")
-        folder.chmod(0o711)
+        (new / _MARK).write_text(f"{owner_id()} {time.time() + lease_s:.0f}\n")
+        new.chmod(0o711)
+        new.rename(folder)
         yield folder
     finally:
+        remove(new)
         remove(folder)
 
 
@@ -113,6 +117,7 @@ def _is_left_behind(folder: Path, now: float) -> bool:
         owner, _, expires = (folder / _MARK).read_text().strip().partition(" ")
         return not owner_is_alive(owner) or now > float(expires)
     except (OSError, ValueError):
-        with suppress(FileNotFoundError):
-            return now - folder.stat().st_mtime > _UNMARKED_S
-        return False
+        name = folder.name.removeprefix(PREFIX)
+        if not name.startswith(_NEW):
+            return True  # it had a mark when it got its name: its removal was interrupted
+        return not owner_is_alive(name.removeprefix(_NEW).rpartition("-")[0])

@@ -45,11 +45,17 @@ def test_the_folder_of_a_living_owner_stays_until_its_lease_is_over(tmp_path: Pa
     assert not folder.exists()
 
 
-def test_a_folder_without_a_mark_may_be_in_the_making(tmp_path: Path) -> None:
-    folder = tmp_path / f"{PREFIX}new"
-    folder.mkdir()
-    assert reap([tmp_path]) == []
-    os.utime(folder, (1, 1))
+def test_a_folder_in_the_making_stays_while_its_maker_lives(tmp_path: Path) -> None:
+    ours, dead = (tmp_path / f"{PREFIX}new-{owner}-abc" for owner in (owner_id(), DEAD))
+    ours.mkdir()
+    dead.mkdir()
+    assert reap([tmp_path]) == [dead]
+    assert ours.is_dir()
+
+
+def test_a_folder_whose_removal_was_interrupted_is_removed(tmp_path: Path) -> None:
+    folder = left(tmp_path, owner=owner_id())
+    (folder / "owner").unlink()
     assert reap([tmp_path]) == [folder]
 
 
