@@ -45,6 +45,22 @@ class ConcernsError(SourceError):
     """The source holds what no archive would bring back, and `--strict` refuses it; nothing was dumped."""
 
 
+class RestoreError(BackupError):
+    """A restore was refused or did not come to its end; the message says in which state the target is."""
+
+
+class InterruptedRestoreError(RestoreError):
+    """Somebody ended a restore; the message says in which state the target is."""
+
+    exit_status = 130
+
+
+class RestoredOtherwiseError(BackupError):
+    """What is in the target after a restore is not what the archive holds."""
+
+    exit_status = 1
+
+
 class StoreError(BackupError):
     """A place where archives lie cannot be read or written."""
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from backup_lib.cli import backup, demo, doctor, evidence, listing, prune, servers, verify
+from backup_lib.cli import backup, demo, doctor, evidence, listing, prune, restore, servers, verify
 from backup_lib.cli.talk import be_verbose, put
 
 _STATUSES = """Exit statuses:
@@ -60,6 +60,7 @@ app.command("backup")(backup.backup)
 app.command("manifest")(backup.manifest)
 app.command("list")(listing.list_archives)
 app.command("show")(listing.show)
+app.command("restore")(restore.restore)
 app.command("verify")(verify.verify)
 app.command("prune")(prune.prune)
 app.command("demo")(demo.demo)

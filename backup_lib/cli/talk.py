@@ -15,6 +15,7 @@ import typer
 from backup_lib.errors import BackupError
 
 _TERMINAL_S, _LOG_S = 0.2, 30.0
+_BAR = 30  # characters
 _log = logging.getLogger("backup_lib")
 
 
@@ -95,10 +96,14 @@ def render_age(age: timedelta) -> str:
 
 
 class Progress:
-    """Told how many bytes were read: one changing line on a terminal, elsewhere one line every 30 s."""
+    """Told how many bytes were read: one changing line on a terminal, elsewhere one line every 30 s.
 
-    def __init__(self, what: str) -> None:
+    :param total_bytes: of all there is to read, where that is known; a bar shows how far it is.
+    """
+
+    def __init__(self, what: str, *, total_bytes: int | None = None) -> None:
         self._what = what
+        self._total_bytes = total_bytes
         self._terminal = sys.stderr.isatty()
         self._interval_s = _TERMINAL_S if self._terminal else _LOG_S
         self._next_at = time.monotonic() + self._interval_s
@@ -109,12 +114,19 @@ class Progress:
         if now < self._next_at:
             return
         self._next_at = now + self._interval_s
-        line = f"{self._what}: {render_size(size_bytes)}"
+        line = f"{self._what}: {render_size(size_bytes)}{self._share(size_bytes)}"
         if self._terminal:
             typer.echo(f"\r{line}\033[K", err=True, nl=False)
             self._shown = True
         else:
             say(line)
+
+    def _share(self, size_bytes: int) -> str:
+        if not self._total_bytes:
+            return ""
+        share = min(1.0, size_bytes / self._total_bytes)
+        bar = f" [{'#' * int(share * _BAR):{_BAR}}]" if self._terminal else ""
+        return f" of {render_size(self._total_bytes)}{bar} {share:.0%}"
 
     def done(self) -> None:
         """Take the changing line away."""

@@ -1,0 +1,480 @@
+"""Restores into a server that exists: a throwaway server plays it. All of it comes back, or the target is as it was."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from drilling import PgDump, execute, rewrite
+
+from backup_lib.backup import make_backup
+from backup_lib.dump_reader import read_inventory
+from backup_lib.dump_text import open_dump_text
+from backup_lib.errors import (
+    BackupError,
+    DamagedArchiveError,
+    NoSuchArchiveError,
+    RestoredOtherwiseError,
+    RestoreError,
+    UsageError,
+)
+from backup_lib.inventory import Inventory
+from backup_lib.restore.run import Request, Restored, carry_out, prepare
+from backup_lib.servers import Server
+
+pytestmark = pytest.mark.postgres
+
+_SHOP = """
+CREATE SCHEMA tienda;
+CREATE TYPE tienda.estado AS ENUM ('abierta', 'cobrada');
+CREATE SEQUENCE tienda.folio START 100;
+CREATE FUNCTION tienda.sellar() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.nota := ''sellada''; RETURN NEW; END';
+CREATE TABLE tienda.clientes (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, nombre text NOT NULL, jefe int);
+CREATE TABLE tienda.ventas (id serial PRIMARY KEY, cliente int, estado tienda.estado DEFAULT 'abierta',
+    folio bigint DEFAULT nextval('tienda.folio'), nota text, CHECK (id > 0));
+CREATE TABLE tienda.partidas (venta int, linea int, importe numeric(9, 2), PRIMARY KEY (venta, linea));
+CREATE TABLE tienda.movimientos (dia date, cuanto int) PARTITION BY RANGE (dia);
+CREATE TABLE tienda.movimientos_25 PARTITION OF tienda.movimientos FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+CREATE TABLE tienda.movimientos_26 PARTITION OF tienda.movimientos FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+INSERT INTO tienda.clientes (nombre, jefe) SELECT 'Margarita ' || n, n % 10 + 1 FROM generate_series(1, 50) n;
+INSERT INTO tienda.ventas (cliente, nota) SELECT n % 50 + 1, 'de Margarita' FROM generate_series(1, 300) n;
+INSERT INTO tienda.partidas SELECT n, 1, n FROM generate_series(1, 300) n;
+INSERT INTO tienda.movimientos SELECT date '2025-12-01' + n, n FROM generate_series(1, 60) n;
+ALTER TABLE tienda.clientes ADD CONSTRAINT clientes_jefe_fk FOREIGN KEY (jefe) REFERENCES tienda.clientes;
+ALTER TABLE tienda.ventas ADD CONSTRAINT ventas_cliente_fk FOREIGN KEY (cliente) REFERENCES tienda.clientes;
+ALTER TABLE tienda.partidas ADD CONSTRAINT partidas_venta_fk FOREIGN KEY (venta) REFERENCES tienda.ventas;
+COMMENT ON CONSTRAINT partidas_venta_fk ON tienda.partidas IS 'cada partida es de una venta';
+CREATE INDEX ventas_cliente_ix ON tienda.ventas (cliente);
+CREATE INDEX movimientos_dia_ix ON tienda.movimientos (dia);
+CREATE TRIGGER sellar BEFORE INSERT ON tienda.ventas FOR EACH ROW EXECUTE FUNCTION tienda.sellar();
+CREATE POLICY de_todos ON tienda.ventas TO pos_cajero USING (true);
+COMMENT ON TABLE tienda.ventas IS 'lo vendido';
+COMMENT ON COLUMN tienda.ventas.nota IS 'al margen';
+GRANT USAGE ON SCHEMA tienda TO pos_cajero;
+GRANT SELECT ON tienda.ventas TO pos_cajero;
+CREATE MATERIALIZED VIEW tienda.resumen AS SELECT cliente, count(*) FROM tienda.ventas GROUP BY cliente;
+SELECT lo_from_bytea(4711, 'un objeto grande');
+"""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A source database, and archives of it in all the ways they are made."""
+
+    server: Server
+    dsn: str
+    ours: Path
+    theirs: dict[str, Path]  # by what made it: guide, custom, directory, tar, inserts
+    inventory: Inventory
+
+
+def inventory_of(path: Path) -> Inventory:
+    with open_dump_text(path) as chunks:
+        return read_inventory(chunks)
+
+
+@pytest.fixture(scope="module")
+def shop_of(
+    server_of: Callable[[int], Server], pg_dump: PgDump, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[int], Shop]]:
+    shops: dict[int, Shop] = {}
+
+    def shop_of(major: int) -> Shop:
+        if major not in shops:
+            server, folder = server_of(major), tmp_path_factory.mktemp(f"shop{major}")
+            with suppress(psycopg.errors.DuplicateObject):
+                execute(server.conninfo(), "CREATE ROLE pos_cajero")
+            execute(server.conninfo(), "CREATE DATABASE pos_tienda_restore")
+            dsn = server.conninfo("pos_tienda_restore")
+            execute(dsn, _SHOP)
+            path = make_backup(dsn, folder).path
+            assert path
+            guide = pg_dump(server, dsn, folder / "guia.sql", "--clean", "--create", "--if-exists")
+            packed = folder / "guia.sql.gz"
+            packed.write_bytes(gzip.compress(guide.read_bytes()))
+            theirs = {"guide": packed}
+            for name, options in {
+                "custom": ["-Fc"],
+                "directory": ["-Fd"],
+                "tar": ["-Ft"],
+                "inserts": ["--inserts"],
+            }.items():
+                theirs[name] = pg_dump(server, dsn, folder / f"shop.{name}", *options)
+            shops[major] = Shop(server=server, dsn=dsn, ours=path, theirs=theirs, inventory=inventory_of(path))
+        return shops[major]
+
+    yield shop_of
+    for shop in shops.values():
+        execute(shop.server.conninfo(), "DROP DATABASE pos_tienda_restore WITH (FORCE)", "DROP OWNED BY pos_cajero",
+                "DROP ROLE pos_cajero")  # fmt: skip
+
+
+@pytest.fixture
+def shop(shop_of: Callable[[int], Shop]) -> Shop:
+    return shop_of(18)
+
+
+@pytest.fixture
+def new_name() -> Iterator[Callable[[Server], str]]:
+    """A name for a database that the test makes; it is dropped afterwards."""
+    made: list[tuple[Server, str]] = []
+
+    def new_name(server: Server) -> str:
+        made.append((server, f"nueva_{os.urandom(4).hex()}"))
+        return made[-1][1]
+
+    yield new_name
+    for server, name in made:
+        execute(server.conninfo(), f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def restore(archive: Path, dsn: str, **wish: Any) -> Restored:
+    return carry_out(prepare(Request(archive=archive, dsn=dsn, **wish)))
+
+
+def query(dsn: str, statement: str) -> Any:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(statement.encode()).fetchone()
+        return row and row[0]
+
+
+def databases(server: Server) -> set[str]:
+    with psycopg.connect(server.conninfo()) as connection:
+        return {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+
+
+def facts(inventory: Inventory) -> tuple[Any, ...]:
+    """All that two dumps of equal databases share, whatever made them."""
+    kept = [e for e in inventory.entries if e.type not in ("DATABASE", "DATABASE PROPERTIES")]
+    return (
+        [(e.type, e.schema, e.name, e.owner, e.sha256) for e in kept],
+        [(t.label, t.columns, t.rows, t.sha256) for t in inventory.tables],
+        [(s.label, s.last_value, s.is_called) for s in inventory.sequences],
+        [(o.oid, o.sha256) for o in inventory.large_objects],
+    )
+
+
+@pytest.mark.parametrize(
+    ("major", "form", "create"),
+    [
+        pytest.param(15, "guide", True, id="15-guide-new"),
+        pytest.param(15, "ours", False, id="15-ours-existing"),
+        pytest.param(18, "ours", True, id="18-ours-new"),
+        pytest.param(18, "custom", True, id="18-custom-new"),
+        pytest.param(18, "guide", False, id="18-guide-existing"),
+        pytest.param(18, "directory", False, id="18-directory-existing"),
+        pytest.param(18, "tar", False, id="18-tar-existing"),
+    ],
+)
+def test_every_archive_comes_back_whole(
+    shop_of: Callable[[int], Shop], new_name: Callable[[Server], str], fresh_database: Callable[..., str],
+    pg_dump: PgDump, tmp_path: Path, major: int, form: str, create: bool,  # noqa: FBT001
+) -> None:  # fmt: skip
+    shop = shop_of(major)
+    archive = shop.ours if form == "ours" else shop.theirs[form]
+    name = new_name(shop.server) if create else fresh_database(shop.server).rpartition("'")[0].rpartition("'")[2]
+    restored = restore(archive, shop.server.conninfo(), database=name, create=create, jobs=3 if create else 1)
+    assert restored.plan.in_one_transaction is not create
+    assert (restored.rows_counted, restored.sequences_checked) == (710, 3)
+    again = inventory_of(pg_dump(shop.server, shop.server.conninfo(name), tmp_path / "again.sql"))
+    assert facts(again) == facts(shop.inventory)
+    assert query(shop.server.conninfo(name), "SELECT shobj_description(oid, 'pg_database') FROM pg_database "
+                 "WHERE datname = current_database()") is None  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "target"), [(15, 18), (18, 15)])
+def test_another_major_is_said_and_tried(
+    shop_of: Callable[[int], Shop], new_name: Callable[[Server], str], source: int, target: int
+) -> None:
+    archive, server = shop_of(source).ours, shop_of(target).server
+    restored = restore(archive, server.conninfo(), database=new_name(server), create=True)
+    assert restored.rows_counted == 710
+    assert (
+        f"from PostgreSQL {source}, the server is {'newer' if target > source else 'older'}" in restored.plan.notes[0]
+    )
+
+
+def test_a_filled_target_is_refused_by_name_and_left_alone(shop: Shop, fresh_database: Callable[..., str]) -> None:
+    dsn = fresh_database(shop.server)
+    execute(dsn, "CREATE TABLE mia (n int)", "INSERT INTO mia VALUES (1)")
+    with pytest.raises(RestoreError, match=r"is not empty: it holds 1 objects, such as table public.mia") as refused:
+        restore(shop.ours, dsn)
+    assert "--clean" in refused.value.hint
+    assert query(dsn, "SELECT count(*) FROM mia") == 1
+
+
+def test_clean_replaces_all_that_is_there(
+    shop: Shop, fresh_database: Callable[..., str], psql: Callable[..., None], pg_dump: PgDump, tmp_path: Path
+) -> None:
+    dsn = fresh_database(shop.server)
+    psql(shop.server, dsn, Path(__file__).with_name("every_object.sql").read_bytes())
+    execute(dsn, "ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM PUBLIC")
+    prepared = prepare(Request(archive=shop.ours, dsn=dsn, clean=True))
+    assert "table public.cliente" in prepared.plan.overwritten
+    carry_out(prepared)
+    again = inventory_of(pg_dump(shop.server, dsn, tmp_path / "again.sql"))
+    assert {e.label for e in again.entries} - {e.label for e in shop.inventory.entries} == set()
+    assert facts(again) == facts(shop.inventory)
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_what_goes_wrong_leaves_an_existing_database_as_it_was(
+    shop: Shop,
+    fresh_database: Callable[..., str],
+    tmp_path: Path,
+    clean: bool,  # noqa: FBT001
+) -> None:
+    dsn, broken = fresh_database(shop.server), tmp_path / "broken.sql.gz"
+    if clean:
+        execute(dsn, "CREATE TABLE mia (n int)")
+    broken.write_bytes(shop.theirs["guide"].read_bytes())
+    rewrite(broken, lambda text: text.replace(b"\n2\t1\t2.00\n", b"\n1\t1\t2.00\n"))
+    with pytest.raises(RestoreError, match=r"partidas_pkey.*is as it was before") as failed:
+        restore(broken, dsn, clean=clean)
+    assert "could not create unique index" in failed.value.message
+    assert query(dsn, "SELECT count(*) FROM pg_class WHERE relnamespace::regnamespace::text IN ('tienda')") == 0
+    assert (query(dsn, "SELECT to_regclass('mia')") is not None) is clean
+
+
+def test_what_goes_wrong_drops_a_new_database_and_its_roles(
+    shop: Shop, new_name: Callable[[Server], str], tmp_path: Path
+) -> None:
+    broken, name = tmp_path / "broken.sql.gz", new_name(shop.server)
+    broken.write_bytes(shop.theirs["guide"].read_bytes())
+    rewrite(broken, lambda text: text.replace(b"\n2\t1\t2.00\n", b"\n1\t1\t2.00\n"))
+    with pytest.raises(RestoreError, match=f"partidas_pkey.*the new database {name} was dropped again"):
+        restore(broken, shop.server.conninfo(), database=name, create=True, jobs=2)
+    assert name not in databases(shop.server)
+
+
+def test_a_cut_archive_is_refused_before_anything_is_touched(
+    shop: Shop, fresh_database: Callable[..., str], tmp_path: Path
+) -> None:
+    dsn, cut = fresh_database(shop.server), tmp_path / "cut.sql.gz"
+    execute(dsn, "CREATE TABLE mia (n int)")
+    cut.write_bytes(shop.theirs["guide"].read_bytes())
+    rewrite(cut, lambda text: text[: text.index(b"Name: partidas partidas_pkey")])
+    with pytest.raises(DamagedArchiveError, match="cut short"):
+        restore(cut, dsn, clean=True)
+    flipped = bytearray(shop.ours.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    (tmp_path / "flipped.sql.gz").write_bytes(flipped)
+    with pytest.raises(DamagedArchiveError):
+        restore(tmp_path / "flipped.sql.gz", dsn, clean=True)
+    assert query(dsn, "SELECT to_regclass('mia')") is not None
+
+
+def test_an_archive_that_is_not_what_its_manifest_promises_is_refused(
+    shop: Shop, fresh_database: Callable[..., str], tmp_path: Path
+) -> None:
+    altered = tmp_path / shop.ours.name
+    altered.write_bytes(shop.ours.read_bytes())
+    (tmp_path / f"{altered.name}.manifest.json").write_bytes(
+        shop.ours.with_name(f"{shop.ours.name}.manifest.json").read_bytes()
+    )
+    rewrite(altered, lambda text: text.replace(b"\n2\t1\t2.00\n", b"\n2\t1\t3.00\n"))
+    with pytest.raises(DamagedArchiveError, match="not what its manifest promises"):
+        restore(altered, fresh_database(shop.server))
+
+
+def test_a_hostile_archive_is_refused_before_anything_runs(
+    shop: Shop, fresh_database: Callable[..., str], tmp_path: Path
+) -> None:
+    dsn, evil, victim = fresh_database(shop.server), tmp_path / "evil.sql.gz", tmp_path / "touched"
+    evil.write_bytes(shop.theirs["guide"].read_bytes())
+    rewrite(
+        evil,
+        lambda text: text.replace(b"\nCREATE SCHEMA tienda;", b"\n\\! touch %s\nCREATE SCHEMA tienda;" % bytes(victim)),
+    )
+    with pytest.raises(UsageError, match=r"holds \\!"):
+        restore(evil, dsn)
+    rewrite(evil, lambda text: text.replace(b"\\! touch %s" % bytes(victim), b"COMMIT;\nROLLBACK;"))
+    rewrite(evil, lambda text: text.replace(b"CREATE TYPE tienda", b"SELECT 1/0;\nCREATE TYPE tienda"))
+    with pytest.raises(RestoreError, match="division by zero"):  # and what came before it was not committed
+        restore(evil, dsn)
+    assert not victim.exists()
+    assert query(dsn, "SELECT to_regnamespace('tienda')") is None
+
+
+def test_missing_roles_refuse_unless_they_are_made_or_not_wanted(
+    shop_of: Callable[[int], Shop], server_of: Callable[[int], Server], new_name: Callable[[Server], str]
+) -> None:
+    archive, server = shop_of(18).ours, server_of(16)
+    with pytest.raises(RestoreError, match="no role pos_cajero") as refused:
+        restore(archive, server.conninfo(), database=new_name(server), create=True)
+    assert "--globals" in refused.value.hint
+    name = new_name(server)
+    with pytest.raises(RestoreError, match=r"POLICY tienda.ventas de_todos is for a role"):
+        restore(archive, server.conninfo(), database=name, create=True, keep_owners=False)
+    restored = restore(archive, server.conninfo(), database=name, create=True, with_globals=True)
+    assert restored.plan.roles_made == ("pos_cajero",)
+    assert query(server.conninfo(name), "SELECT has_table_privilege('pos_cajero', 'tienda.ventas', 'SELECT')") is True
+    execute(server.conninfo(), f"DROP DATABASE {name}", "DROP ROLE pos_cajero")
+
+
+def test_a_table_comes_with_all_that_is_its_own(
+    shop: Shop, fresh_database: Callable[..., str], pg_dump: PgDump, tmp_path: Path
+) -> None:
+    """pg_restore -t brings the rows, and neither key, index, sequence, default, grant nor comment."""
+    dsn = fresh_database(shop.server)
+    restore(shop.ours, dsn)
+    execute(dsn, "DROP MATERIALIZED VIEW tienda.resumen", "DROP TABLE tienda.partidas, tienda.ventas",
+            "DROP SEQUENCE tienda.folio")  # fmt: skip
+    restored = restore(shop.theirs["custom"], dsn, tables=("ventas",), database=None)
+    assert restored.plan.leans_on == ("FUNCTION tienda.sellar()", "TABLE tienda.clientes", "TYPE tienda.estado")
+    again = inventory_of(pg_dump(shop.server, dsn, tmp_path / "again.sql"))
+    about = {
+        (e.type, e.name, e.sha256)
+        for e in shop.inventory.entries
+        if e.schema == "tienda" and ("ventas" in e.name or e.name == "folio") and "partidas" not in e.name
+    }
+    assert {kind for kind, _, _ in about} >= {
+        "TABLE", "SEQUENCE", "SEQUENCE OWNED BY", "DEFAULT", "CONSTRAINT", "INDEX", "FK CONSTRAINT", "TRIGGER",
+        "POLICY", "ACL", "COMMENT",
+    }  # fmt: skip
+    assert about <= {(e.type, e.name, e.sha256) for e in again.entries}
+    assert {(s.name, s.last_value) for s in again.sequences} >= {("ventas_id_seq", 300), ("folio", 399)}
+    assert query(dsn, "SELECT count(*) FROM tienda.ventas") == 300
+
+
+def test_a_table_says_what_it_could_not_bring(shop: Shop, new_name: Callable[[Server], str]) -> None:
+    name = new_name(shop.server)
+    restored = restore(shop.ours, shop.server.conninfo(), database=name, create=True, tables=("tienda.p*",))
+    assert restored.plan.left_out == (
+        "FK CONSTRAINT tienda.partidas partidas_venta_fk: needs TABLE tienda.ventas, which is not there",
+        "COMMENT tienda.CONSTRAINT partidas_venta_fk ON partidas: what it is about is left out",
+    )
+    with pytest.raises(RestoreError, match=r"TABLE tienda.ventas needs TYPE tienda.estado"):
+        restore(shop.ours, shop.server.conninfo(), database=name, tables=("ventas",))
+    with pytest.raises(NoSuchArchiveError, match="Ventas"):
+        restore(shop.ours, shop.server.conninfo(), database=name, tables=("Ventas",))
+
+
+def test_a_partitioned_table_comes_with_its_partitions(shop: Shop, new_name: Callable[[Server], str]) -> None:
+    dsn = shop.server.conninfo(new_name(shop.server))
+    restore(shop.ours, shop.server.conninfo(), database=dsn.split("'")[-2], create=True, tables=("movimientos",))
+    assert query(dsn, "SELECT count(*) FROM tienda.movimientos") == 60
+    assert query(dsn, "SELECT count(*) FROM pg_inherits") == 4  # two tables, two indexes
+
+
+def test_a_replaced_table_keeps_other_tables_keys_to_it(shop: Shop, fresh_database: Callable[..., str]) -> None:
+    dsn = fresh_database(shop.server)
+    restore(shop.ours, dsn)
+    execute(dsn, "UPDATE tienda.ventas SET nota = 'x'")
+    with pytest.raises(RestoreError, match=r"materialized view tienda.resumen depends on table tienda.ventas"):
+        restore(shop.ours, dsn, tables=("ventas",), clean=True)
+    execute(dsn, "DROP MATERIALIZED VIEW tienda.resumen")
+    restored = restore(shop.ours, dsn, tables=("ventas",), clean=True)
+    assert restored.put_back == ("CONSTRAINT partidas_venta_fk ON tienda.partidas",)
+    assert query(dsn, "SELECT count(*) FROM tienda.ventas WHERE nota = 'x'") == 0
+    assert query(dsn, "SELECT obj_description(oid) FROM pg_constraint WHERE conname = 'partidas_venta_fk'")
+    execute(dsn, "INSERT INTO tienda.ventas VALUES (999)", "INSERT INTO tienda.partidas VALUES (999, 1, 1)")
+    with pytest.raises(RestoreError, match=r"violates foreign key constraint.*is as it was before"):
+        restore(shop.ours, dsn, tables=("ventas",), clean=True)
+    assert query(dsn, "SELECT count(*) FROM tienda.ventas") == 301
+
+
+@pytest.mark.parametrize("form", ["ours", "inserts"])
+def test_rows_alone_go_into_tables_with_keys_and_triggers(
+    shop: Shop, fresh_database: Callable[..., str], form: str
+) -> None:
+    dsn = fresh_database(shop.server)
+    restore(shop.ours, dsn, what="schema")
+    assert query(dsn, "SELECT count(*) FROM tienda.clientes") == 0
+    archive = shop.ours if form == "ours" else shop.theirs[form]
+    restore(archive, dsn, what="data")
+    assert query(dsn, "SELECT count(*) FROM tienda.ventas WHERE nota = 'sellada'") == 0
+    assert query(dsn, "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated") == 3
+    assert query(dsn, "SELECT tgenabled FROM pg_trigger WHERE tgname = 'sellar'") == "O"
+    with pytest.raises(RestoreError, match=r"the rows of .*tienda.clientes.* are in the way"):
+        restore(archive, dsn, what="data")
+    execute(dsn, "UPDATE tienda.partidas SET importe = 0", "INSERT INTO tienda.ventas (id) VALUES (7000)")
+    restore(archive, dsn, what="data", clean=True)
+    assert query(dsn, "SELECT sum(importe) FROM tienda.partidas") == 45150
+
+
+def test_rows_that_do_not_arrive_are_seen_and_rolled_back(shop: Shop, fresh_database: Callable[..., str]) -> None:
+    dsn = fresh_database(shop.server)
+    restore(shop.ours, dsn, what="schema")
+    execute(dsn, "CREATE RULE nada AS ON INSERT TO tienda.partidas DO INSTEAD NOTHING")
+    with pytest.raises(RestoredOtherwiseError, match=r"tienda.partidas has 0 rows, the archive holds 300.*as it was"):
+        restore(shop.theirs["inserts"], dsn, what="data")
+    assert query(dsn, "SELECT count(*) FROM tienda.clientes") == 0
+
+
+# The command
+
+
+def pgdrill(*words: str | Path, dsn: str) -> subprocess.Popen[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "BACKUP_"))}
+    argv = [sys.executable, "-c", "from backup_lib.cli import main; main()", *map(str, words)]
+    return subprocess.Popen(
+        argv, env={**kept, "DATABASE_URL": dsn}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def said(program: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = program.communicate(timeout=120)
+    assert "Margarita" not in out + err
+    return program.returncode, out, err
+
+
+def test_the_plan_comes_first_and_alone_if_asked(shop: Shop, fresh_database: Callable[..., str]) -> None:
+    dsn = fresh_database(shop.server)
+    status, out, _ = said(pgdrill("restore", shop.ours, "--dry-run", dsn=dsn))
+    assert status == 0
+    assert "710 in 5 tables" in out
+    assert "in one transaction" in out
+    assert query(dsn, "SELECT to_regnamespace('tienda')") is None
+    status, out, _ = said(pgdrill("restore", shop.ours, dsn=dsn))
+    assert status == 0
+    assert "counted again: 710 rows in 5 tables, 3 sequences, all as in the archive" in out
+    status, out, err = said(pgdrill("restore", shop.ours, dsn=dsn))
+    assert (status, "REFUSED" in out) == (3, True)
+    assert "not empty" in err
+
+
+@pytest.mark.parametrize("create", [True, False], ids=["new", "existing"])
+def test_an_interrupted_restore_says_how_the_target_is(
+    shop: Shop, new_name: Callable[[Server], str], fresh_database: Callable[..., str], tmp_path: Path,
+    create: bool,  # noqa: FBT001
+) -> None:  # fmt: skip
+    slow, dsn = tmp_path / "slow.sql.gz", fresh_database(shop.server)
+    slow.write_bytes(shop.theirs["guide"].read_bytes())
+    rewrite(
+        slow,
+        lambda text: text.replace(
+            b"ADD CONSTRAINT partidas_pkey", b"ADD CHECK (pg_sleep(60) IS NULL), ADD CONSTRAINT partidas_pkey"
+        ),
+    )
+    name = new_name(shop.server)
+    program = pgdrill("restore", slow, *(["--create-database", name] if create else []), dsn=dsn)
+    for _ in range(300):
+        if query(shop.server.conninfo(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"):
+            break
+        time.sleep(0.05)
+    begun = time.monotonic()
+    program.send_signal(signal.SIGTERM)
+    status, _, err = said(program)
+    assert time.monotonic() - begun < 20
+    assert status == 130
+    assert "interrupted; " + (f"the new database {name} was dropped" if create else "") in err
+    assert name not in databases(shop.server)
+    assert query(dsn, "SELECT to_regnamespace('tienda')") is None
+
+
+def test_errors_survive_with_their_kind(shop: Shop) -> None:
+    with pytest.raises(BackupError, match="has no database nada") as failed:
+        restore(shop.ours, shop.server.conninfo("nada"))
+    assert failed.value.hint == "make it meanwhile: --create-database nada"
