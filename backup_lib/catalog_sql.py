@@ -142,14 +142,18 @@ object (classid, objid) AS (
     UNION ALL SELECT tableoid, oid FROM pg_default_acl
     UNION ALL SELECT tableoid, oid FROM pg_transform
 )
-SELECT i.type || ' ' || i.identity
+SELECT o.classid::bigint, o.objid::bigint, i.type || ' ' || i.identity
 FROM object o CROSS JOIN pg_identify_object(o.classid, o.objid, 0) i
 WHERE o.objid >= 16384 AND i.identity IS NOT NULL
   AND (i.schema IS NULL OR (i.schema !~ '^pg_' AND i.schema <> 'information_schema'))
   AND NOT EXISTS (SELECT FROM member m WHERE m.classid = o.classid AND m.objid = o.objid)
 UNION ALL
-SELECT 'large objects ' || count(*) FROM pg_largeobject_metadata HAVING count(*) > 0
+SELECT 'pg_largeobject_metadata'::regclass::oid::bigint, 0::bigint, 'large objects ' || count(*)
+FROM pg_largeobject_metadata HAVING count(*) > 0
 """
+
+# Every database has it, but a user may have made it anew: it is not demanded, only compared where it is.
+PUBLIC_SCHEMA = "SELECT tableoid::bigint, oid::bigint, 'schema public' FROM pg_namespace WHERE nspname = 'public'"
 
 SOURCE = """
 SELECT current_database(), current_setting('server_version'), session_user,

@@ -109,7 +109,8 @@ class Manifest:
 
     `row_counts` are exact `count(*)` of every table, partition and populated materialized view (as stored then:
     a restore refreshes it) that the archive has rows of, and `catalog` the identities of all objects
-    (`index public.ix`), both taken by SQL in the snapshot pg_dump read from, independently of pg_dump.
+    (`index public.ix`) with what each is like, all taken by SQL in the snapshot pg_dump read from, independently
+    of pg_dump.
     """
 
     archive: ArchiveFacts | None  # None: recorded at the source for an archive somebody else makes
@@ -124,6 +125,7 @@ class Manifest:
     definitions: PackedDefinitions | None = None  # where the archive does not hold all that its rows need
     lint: tuple[Concern, ...] = ()  # what the source was warned of before the dump
     schema_version: int = field(default=SCHEMA_VERSION)
+    traits: dict[str, dict[str, str]] = field(default_factory=dict)  # of the objects in `catalog`, see `traits`
 
 
 def parse_manifest(data: bytes, *, name: str = "manifest") -> Manifest:

@@ -117,13 +117,15 @@ class SnapshotDump:
         """
         counts = self._agreed_counts(inventory)
         whole = self._scope.is_whole and self._scope.kind != "data"
+        catalog, traits = self._source.described_catalog() if whole else ((), {})
         return Manifest(
             archive=None,
             source=self._source.facts,
             environment=self._source.environment(),
             globals=self._source.globals(),
             row_counts=counts,
-            catalog=self._source.catalog() if whole else (),
+            catalog=catalog,
+            traits=traits,
             inventory=inventory,
             tools={
                 "pgdrill": version("pgdrill"),

@@ -18,6 +18,7 @@ from backup_lib import catalog_sql, cluster, manifest
 from backup_lib.dsn import PINS, ClientTarget, client_target, normalise_dsn
 from backup_lib.errors import SourceError
 from backup_lib.manifest import Environment, Extension, Globals
+from backup_lib.traits import Traits, read_traits
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -101,7 +102,15 @@ def catalog(conn: Connection) -> tuple[str, ...]:
     The same before a dump and after a restore on the same major. Columns are not in it, nor what an
     extension brings.
     """
-    return tuple(sorted(identity for (identity,) in conn.execute(catalog_sql.CATALOG)))
+    return tuple(sorted(identity for _, _, identity in conn.execute(catalog_sql.CATALOG)))
+
+
+def described_catalog(conn: Connection) -> tuple[tuple[str, ...], Traits]:
+    """As `catalog`, with what each object is like."""
+    objects = {(kind, oid): identity for kind, oid, identity in conn.execute(catalog_sql.CATALOG)}
+    identities = tuple(sorted(objects.values()))
+    objects |= {(kind, oid): identity for kind, oid, identity in conn.execute(catalog_sql.PUBLIC_SCHEMA)}
+    return identities, read_traits(conn, objects)
 
 
 def list_tables(conn: Connection) -> list[Table]:
@@ -228,6 +237,9 @@ class SourceSession:
 
     def catalog(self) -> tuple[str, ...]:
         return catalog(self.conn)
+
+    def described_catalog(self) -> tuple[tuple[str, ...], Traits]:
+        return described_catalog(self.conn)
 
     def globals(self) -> Globals:
         return cluster.read_globals(self.conn)

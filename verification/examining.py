@@ -16,6 +16,7 @@ from backup_lib.dump_text import open_dump_text
 from backup_lib.inventory import Inventory, TableData
 from backup_lib.load_order import Table
 from backup_lib.manifest import Environment
+from backup_lib.traits import Traits
 from verification.checks.content import difference_key
 from verification.dump_shape import shape_of
 from verification.dumping import dump_again
@@ -43,13 +44,14 @@ def examine(
     if dump is None:
         raise ValueError("nothing was read from the archive, so there is nothing to examine")
     if facts.level == "restore":  # asks for the counts alone
-        counts, catalog, environment = _look(connect, databases, is_cluster=dump.scope == "cluster")
+        counts, catalog, traits, environment = _look(connect, databases, is_cluster=dump.scope == "cluster")
         return Restored(
             server_version=sandbox.server_version,
             inventory=_NOT_DUMPED,
             definitions=Definitions(),
             row_counts=counts,
             catalog=catalog,
+            traits=traits,
             environment=environment,
         )
     rows_only = scope_of(facts.expect, facts.manifest, dump).kind == "data" and not makes_tables(dump)
@@ -57,13 +59,14 @@ def examine(
     with ThreadPoolExecutor(1, thread_name_prefix="pgdrill-count") as beside:
         looked = beside.submit(_look, connect, databases, is_cluster=dump.scope == "cluster")
         inventory, definitions = dump_again(sandbox, connect, databases, options, dump, jobs=jobs)
-        counts, catalog, environment = looked.result()
+        counts, catalog, traits, environment = looked.result()
     restored = Restored(
         server_version=sandbox.server_version,
         inventory=inventory,
         definitions=definitions,
         row_counts=counts,
         catalog=catalog,
+        traits=traits,
         environment=environment,
     )
     if pair_entries(dump.entries, inventory.entries).changed:
@@ -74,18 +77,21 @@ def examine(
 
 def _look(
     connect: Connect, databases: list[str], *, is_cluster: bool
-) -> tuple[dict[str, int], tuple[str, ...], Environment]:
+) -> tuple[dict[str, int], tuple[str, ...], Traits, Environment]:
     """By SQL; of several databases the last one's environment, which no manifest promises anyway."""
     counts: dict[str, int] = {}
     catalog: list[str] = []
+    traits: Traits = {}
     for database in databases:
         with closing(connect(database)) as connection:
             source.pin(connection)
             prefix = f"{database}." if is_cluster else ""
             counts.update({prefix + table: rows for table, rows in source.row_counts(connection).items()})
-            catalog += source.catalog(connection)
+            identities, of_these = source.described_catalog(connection)
+            catalog += identities
+            traits |= of_these
             environment = source.environment(connection)
-    return counts, tuple(catalog), environment
+    return counts, tuple(catalog), traits, environment
 
 
 def _ask_referee(

@@ -11,6 +11,7 @@ from typing import Literal
 from backup_lib.inventory import Entry, Inventory, major_of
 from backup_lib.manifest import Environment, Manifest
 from backup_lib.plain_loader import LoadReport
+from backup_lib.traits import Traits
 
 Content = Literal["identical", "reordered", "different", "not_compared"]
 
@@ -72,6 +73,7 @@ class Restored:
     definitions: Definitions
     row_counts: Mapping[str, int]
     catalog: tuple[str, ...]
+    traits: Traits
     environment: Environment
     differences: dict[tuple[str | None, str], Difference] = field(default_factory=dict)
     referee: Inventory | None = None  # None: not needed

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from drilling import Alter, DrillOf, PgDump, execute, rewrite, told
+from drilling import Alter, DrillOf, PgDump, cut, execute, put, rewrite, told, without_entry
 
 from backup_lib.backup import make_backup
 from backup_lib.manifest import SUFFIX
@@ -71,23 +71,6 @@ def copy_of(archives: dict[str, Path], tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return copy_of
-
-
-def cut(marker: bytes, *, behind: bool = False) -> Alter:
-    def alter(text: bytes) -> bytes:
-        at = text.index(marker)
-        return text[: at + len(marker) if behind else at]
-
-    return alter
-
-
-def put(pattern: bytes, instead: bytes) -> Alter:
-    return lambda text: re.sub(pattern, instead, text, count=1, flags=re.MULTILINE | re.DOTALL)
-
-
-def without_entry(header: str) -> Alter:
-    """Leave out an entry with its comment, as a text editor would."""
-    return put(rb"^--\n-- " + header.encode() + rb"[^\n]*\n--\n.*?(?=^--\n-- )", b"")
 
 
 # What is altered, what a finding must name, and whether a foreign archive shows it, too.

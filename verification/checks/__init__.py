@@ -87,8 +87,9 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         name=catalog.NAME,
-        title="Every object is there",
-        method="The identities of all objects, asked of both servers' catalogs by SQL, independently of pg_dump.",
+        title="Every object is what it was",
+        method="All objects with their owners, privileges, columns and definitions, asked of both servers' catalogs "
+        "by SQL, independently of pg_dump.",
         level="full",
         run=catalog.check_catalog,
     ),

@@ -1,7 +1,8 @@
-"""Is every object there, by the servers' own catalogs?"""
+"""Is every object there and what it was, by the servers' own catalogs?"""
 
 from __future__ import annotations
 
+from backup_lib.traits import Traits, canonical
 from verification.checks.restore import lacked
 from verification.facts import Facts
 from verification.finding import Finding, match
@@ -30,9 +31,38 @@ def check_catalog(facts: Facts) -> list[Finding]:
     if lacked(facts):  # the catalog names no entries of a dump, so any of these may depend on what is lacking
         found = [excused(finding) for finding in found]
     found += [_fault(identity, "not there, as at the source", "there") for identity in sorted(there - wanted)]
+    altered = _altered(facts.manifest.traits, restored.traits, only_schema=scope.kind == "schema")
+    found += [excused(finding) for finding in altered] if lacked(facts) else altered
     if found:
         return found
     return [match(NAME, identity, "there") for identity in sorted(wanted)] or [match(NAME, "database", "no object")]
+
+
+def _altered(wanted: Traits, there: Traits, *, only_schema: bool) -> list[Finding]:
+    """Objects of both sides with another owner, privilege, column, definition …; none where none were recorded."""
+    found = []
+    for identity in sorted(wanted.keys() & there.keys()):
+        mine, other = wanted[identity], there[identity]
+        for trait in sorted(mine.keys() | other.keys()):
+            if only_schema and trait == "populated":
+                continue
+            before, after = mine.get(trait, "none"), other.get(trait, "none")
+            if canonical(before) != canonical(after):
+                found.append(_fault(identity, *_told(trait, before, after)))
+    return found
+
+
+def _told(trait: str, before: str, after: str) -> tuple[str, str]:
+    """What was expected and what there is: of several lines, such as columns, only those that differ."""
+    old, new = before.splitlines(), after.splitlines()
+    if len(old) > 1 or len(new) > 1:
+        kept = {canonical(line) for line in old} & {canonical(line) for line in new}
+        old, new = ([line for line in side if canonical(line) not in kept] for side in (old, new))
+    return _line(trait, old), _line(trait, new)
+
+
+def _line(trait: str, lines: list[str]) -> str:
+    return f"{trait}: {'; '.join(lines) or 'nothing more'}"
 
 
 def _fault(identity: str, expected: str, actual: str) -> Finding:

@@ -1,0 +1,39 @@
+"""What an object is like, compared without the words a restore may choose otherwise."""
+
+from __future__ import annotations
+
+import pytest
+
+from backup_lib.traits import canonical
+
+
+@pytest.mark.parametrize(
+    ("source", "restored"),
+    [
+        pytest.param(
+            "((s)::text = ANY ((ARRAY['a'::character varying, 'b'::character varying])::text[]))",
+            "((s)::text = ANY (ARRAY[('a'::character varying)::text, ('b'::character varying)::text]))",
+            id="in-over-varchar",
+        ),
+        pytest.param("(((x >= 1) AND (x <= 9)) AND (y > 0))", "((x >= 1) AND (x <= 9) AND (y > 0))", id="and"),
+        pytest.param("SELECT a,\n NULL::integer", "SELECT a,\n NULL::integer AS int4", id="untyped-null"),
+        pytest.param("t > '2024-01-01 00:00:00+00'::timestamp(3) with time zone", "t > '2024-01-01 00:00:00+00'", id="zone"),
+    ],
+)  # fmt: skip
+def test_equal_objects_have_equal_traits(source: str, restored: str) -> None:
+    assert canonical(source) == canonical(restored)
+
+
+@pytest.mark.parametrize(
+    ("source", "restored"),
+    [
+        pytest.param("((s)::text = ANY (ARRAY['a'::text, 'b'::text]))", "((s)::text = 'a'::text)", id="value-lost"),
+        pytest.param("(x >= 1)", "(x > 1)", id="operator"),
+        pytest.param("1 a integer NOT NULL", "1 a integer", id="not-null"),
+        pytest.param("'two words'::text", "'twowords'::text", id="blank-in-a-word"),
+        pytest.param("postgres: SELECT", "postgres: SELECT*", id="grant-option"),
+        pytest.param("SHA-256 " + "a" * 64, "SHA-256 " + "b" * 64, id="digest"),
+    ],
+)
+def test_other_objects_have_other_traits(source: str, restored: str) -> None:
+    assert canonical(source) != canonical(restored)
