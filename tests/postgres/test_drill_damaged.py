@@ -89,6 +89,7 @@ SPOILED: dict[str, tuple[Alter, str, bool]] = {
     "block-emptied": (put(rb"(^COPY public\.suelta [^\n]*\n).*?(^\\\.$)", rb"\1\2"), "public.suelta", False),
     "block-removed": (without_entry("Data for Name: suelta;"), "public.suelta", True),
     "table-removed": (without_entry("Name: suelta; Type: TABLE;"), "suelta", True),
+    "table-with-keys-removed": (without_entry("Name: cliente; Type: TABLE;"), "public.cliente", True),
     "index-removed": (without_entry("Name: por_total; Type: INDEX;"), "por_total", False),
     "key-removed": (without_entry("Name: venta venta_cliente_fkey;"), "venta_cliente_fkey", False),
     "trigger-removed": (without_entry("Name: venta al_vender;"), "al_vender", False),
