@@ -19,6 +19,7 @@ from backup_lib.server_programs import Programs, client_for, find_programs
 _SERVER_VERSION = re.compile(rb"^-- Dumped from database version (\S+)", re.MULTILINE)
 _ENCODING = re.compile(rb"^SET client_encoding = '([^'\n]+)';", re.MULTILINE)
 OLDEST_CLIENT = 14
+_IDLE_CPU_S = 5.0  # a damaged header sends pg_restore round in circles, without a word and without an end
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ def _pg_restore(path: Path, content: Content) -> Iterator[Iterator[bytes]]:
     if not packed:
         argv.append(path)
     try:
-        with stream(argv, stdin=open_text(path) if packed else None) as chunks:
+        with stream(argv, stdin=open_text(path) if packed else None, idle_cpu_s=_IDLE_CPU_S) as chunks:
             yield chunks
     except ProgramError as exc:
         if "does not support compression" in exc.message:
@@ -110,13 +111,20 @@ class Heading:
 
 
 def read_heading(path: Path) -> Heading:
-    """Of any archive, without reading it whole; raises as `open_dump_text` does."""
+    """Of any archive, without reading it whole.
+
+    :raises: as `open_dump_text` does, when there is nothing before the damage.
+    """
     head = b""
-    with open_dump_text(path) as chunks:
-        for chunk in chunks:
-            head += chunk
-            if len(head) >= HEAD_BYTES:
-                break
+    try:
+        with open_dump_text(path) as chunks:
+            for chunk in chunks:
+                head += chunk
+                if len(head) >= HEAD_BYTES:
+                    break
+    except DamagedArchiveError:
+        if not head:
+            raise
     version, encoding = _SERVER_VERSION.search(head), _ENCODING.search(head)
     return Heading(
         server_major=major_of(version[1].decode("ascii", "replace")) if version else None,

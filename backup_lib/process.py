@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -80,6 +81,7 @@ def stream(
     env: Environment | None = None,
     stdin: Path | Iterable[bytes] | None = None,
     timeout_s: float | None = None,
+    idle_cpu_s: float | None = None,
     on_stderr: Callable[[str], object] | None = None,
 ) -> AbstractContextManager[Iterator[bytes]]:
     """Run a program and read what it prints while it runs, in chunks of up to 1 MiB.
@@ -88,10 +90,11 @@ def stream(
     program failed, its ProgramError replaces an error of the block: output cut short is what led to that.
 
     :param stdin: a file, or chunks, fed from another thread; an error they raise is raised on leaving.
+    :param idle_cpu_s: kill it when it has used this much processor time without reading or writing a byte.
     :param on_stderr: is told the end of what it wrote to stderr, when it ended well.
-    :raises ProgramError: on leaving, when the program failed or ran longer than `timeout_s`.
+    :raises ProgramError: on leaving, when the program failed, ran longer than `timeout_s`, or went round in circles.
     """
-    return _Stream(argv, env, stdin, timeout_s, on_stderr)
+    return _Stream(argv, env, stdin, timeout_s, idle_cpu_s, on_stderr)
 
 
 def passthrough(argv: Sequence[str | Path], *, env: Environment | None = None, output: int | None = None) -> int:
@@ -174,12 +177,13 @@ class _Stream:
         env: Environment | None,
         stdin: Path | Iterable[bytes] | None,
         timeout_s: float | None,
+        idle_cpu_s: float | None,
         on_stderr: Callable[[str], object] | None,
     ) -> None:
         self._argv, self._env, self._stdin, self._timeout_s = argv, env, stdin, timeout_s
-        self._on_stderr = on_stderr
+        self._idle_cpu_s, self._on_stderr = idle_cpu_s, on_stderr
         self._feeding: Future[None] | None = None
-        self._all_read = self._late = False
+        self._all_read = self._late = self._circling = False
 
     def __enter__(self) -> Iterator[bytes]:
         with ExitStack() as cleanup:
@@ -220,15 +224,37 @@ class _Stream:
             raise feed_error
         if self._late:
             raise _timed_out(self._program, self._timeout_s) from exc
+        if self._circling:
+            raise ProgramError(
+                f"{_name(self._program)} worked {self._idle_cpu_s:g} s without reading or writing a byte",
+                hint="its input leads it in a circle: take another one",
+            ) from exc
         if self._all_read and self._program.returncode:
             raise _failed(self._program, message) from exc
         if self._all_read and self._on_stderr and message:
             self._on_stderr(message)
 
     def _chunks(self, output: IO[bytes]) -> Iterator[bytes]:
-        while chunk := os.read(output.fileno(), CHUNK_BYTES):
+        while self._has_more(output) and (chunk := os.read(output.fileno(), CHUNK_BYTES)):
             yield chunk
-        self._all_read = True
+        self._all_read = not self._circling
+
+    def _has_more(self, output: IO[bytes]) -> bool:
+        """Wait for output or its end; False when the program does nothing but spend time."""
+        if self._idle_cpu_s is None:
+            return True
+        ready = select.poll()
+        ready.register(output, select.POLLIN)
+        done, since_s = None, 0.0
+        while not ready.poll(1000):
+            now, cpu_s = _bytes_moved(self._program.pid), _cpu_seconds(self._program.pid)
+            if now is None or now != done:
+                done, since_s = now, cpu_s
+            elif cpu_s - since_s >= self._idle_cpu_s:
+                self._circling = True
+                kill(self._program)
+                return False
+        return True
 
     def _time_is_up(self) -> None:
         self._late = True
@@ -322,6 +348,22 @@ def _pid_space() -> str:
     except OSError:  # not Linux
         return f"{os.uname().nodename.partition('.')[0]}.0"
     return f"{boot}.{namespace}"
+
+
+def _bytes_moved(pid: int) -> int | None:
+    """Bytes a program has read and written; None where the system does not tell."""
+    with suppress(OSError):
+        lines = (_PROC / str(pid) / "io").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith(("rchar", "wchar")))
+    return None
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Processor time a program has used; 0 where the system does not tell."""
+    with suppress(OSError):
+        fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _state_and_start(pid: int) -> tuple[str, str]:

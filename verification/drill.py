@@ -94,6 +94,7 @@ class Drill:
         manifest, damage = self._read_manifest()
         self.facts = Facts(
             level=plan.level,
+            name=found.name,
             expect=plan.expect,
             manifest=manifest,
             manifest_damage=damage,

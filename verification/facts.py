@@ -98,6 +98,7 @@ class Facts:
     """All that the checks judge. `None` where a step was not reached or not asked for."""
 
     level: str
+    name: str = "the archive"  # as it is stored
     expect: tuple[str, ...]  # from --expect; empty: what the manifest or the dump says
     manifest: Manifest | None
     manifest_damage: str | None

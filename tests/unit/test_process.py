@@ -126,6 +126,24 @@ def test_a_stream_that_takes_too_long_is_stopped() -> None:
             pass
 
 
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="needs Linux, which tells what a program reads")
+def test_a_stream_whose_program_goes_round_in_circles_is_stopped() -> None:
+    with (
+        pytest.raises(ProgramError, match="without reading or writing a byte") as caught,
+        stream([sys.executable, "-c", "print('some', flush=True)\nwhile True: pass"], idle_cpu_s=0.5) as chunks,
+    ):
+        list(chunks)
+    assert "circle" in caught.value.hint
+
+
+def test_a_stream_whose_program_waits_or_works_is_left_alone() -> None:
+    works = "import sys, time\nend = time.time() + 2.2\nwhile time.time() < end: open('/dev/zero', 'rb').read(9)\nprint('done')"
+    with stream([sys.executable, "-c", works], idle_cpu_s=0.3) as chunks:
+        assert b"".join(chunks) == b"done\n"
+    with stream(["sh", "-c", "sleep 2.2; echo done"], idle_cpu_s=0.1) as chunks:
+        assert b"".join(chunks) == b"done\n"
+
+
 def test_a_stream_reads_from_a_file(tmp_path: Path) -> None:
     given = tmp_path / "given"
     given.write_bytes(b"from a file")

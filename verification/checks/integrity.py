@@ -35,11 +35,31 @@ def check_integrity(facts: Facts) -> list[Finding]:
             found.append(_fault("size", f"{promised.size_bytes} bytes", f"{archived.size_bytes} bytes"))
         if archived.sha256 != promised.sha256:
             found.append(_fault("SHA-256", promised.sha256, archived.sha256))
+        if found and promised.name != facts.name:
+            found.append(_anothers(facts))
     if found:
         return found
     if archived.sha256 is None:  # the drill did not get as far as reading it
         return [not_reached(NAME, facts)]
     return [match(NAME, "archive", f"{archived.size_bytes} bytes, SHA-256 {archived.sha256}")]
+
+
+def _anothers(facts: Facts) -> Finding:
+    """An archive may be renamed together with its manifest; this one's bytes are not its manifest's, either."""
+    manifest = facts.manifest
+    of = manifest.archive.name if manifest is not None and manifest.archive is not None else "nothing"
+    taken = f", taken {manifest.source.snapshot_at:%Y-%m-%d %H:%M} UTC" if manifest is not None else ""
+    database = manifest.source.database if manifest is not None else ""
+    return Finding(
+        check=NAME,
+        object="manifest",
+        status="fault",
+        cause="archive",
+        expected=f"the manifest of {facts.name}",
+        actual=f"the manifest of {of}, of the database {database}{taken}",
+        why="an archive and a manifest that do not belong together prove nothing of one another",
+        hint=f"look for {of}, or put this archive's own manifest beside it",
+    )
 
 
 def _fault(subject: str, expected: str, actual: str) -> Finding:
