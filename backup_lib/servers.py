@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +65,8 @@ class Server:
     isolation: Isolation
     log: Path
     process: subprocess.Popen[bytes] = field(repr=False)
+    failure: Callable[[float], ServerError | None] = field(repr=False)
+    """Why it has ended by itself, or ends within so many seconds; None: it has not."""
 
     @property
     def version(self) -> str:
@@ -81,9 +83,7 @@ class Server:
         return " ".join(f"{name}={_quoted(value)}" for name, value in parts.items())
 
     def log_tail(self) -> str:
-        with self.log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
-            return file.read().decode(errors="replace").strip()
+        return _tail(self.log)
 
 
 @contextmanager
@@ -132,6 +132,7 @@ def start_server(
         with log.open("wb") as output:
             process = cleanup.enter_context(spawn(argv, env=server_env(programs), output=output))
         cleanup.callback(_stop, process)
+        guard = _DiskGuard(process, data_dir, log, disk_reserve_bytes)
         server = Server(
             programs=programs,
             socket_dir=socket_dir,
@@ -141,9 +142,10 @@ def start_server(
             isolation=isolation,
             log=log,
             process=process,
+            failure=guard.failure,
         )
         _wait_until_ready(server)
-        guard = cleanup.enter_context(_DiskGuard(server, disk_reserve_bytes))
+        cleanup.enter_context(guard)
         cleanup.push(guard.explain)
         yield server
 
@@ -151,8 +153,8 @@ def start_server(
 class _DiskGuard:
     """Ends a server that is about to fill the disk: an archive of some kilobytes can hold terabytes."""
 
-    def __init__(self, server: Server, reserve_bytes: int) -> None:
-        self._server = server
+    def __init__(self, process: subprocess.Popen[bytes], data_dir: Path, log: Path, reserve_bytes: int) -> None:
+        self._process, self._data_dir, self._log = process, data_dir, log
         self._reserve_bytes = reserve_bytes
         self._full = False
         self._left = threading.Event()
@@ -168,11 +170,23 @@ class _DiskGuard:
 
     def _watch(self) -> None:
         while not self._left.wait(0.5):
-            disk = os.statvfs(self._server.data_dir)
+            disk = os.statvfs(self._data_dir)
             if disk.f_bavail * disk.f_frsize < self._reserve_bytes:
                 self._full = True
-                kill(self._server.process)
+                kill(self._process)
                 return
+
+    def failure(self, wait_s: float) -> ServerError | None:
+        try:
+            status = self._process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            return None
+        if self._full:
+            free = f"less than {self._reserve_bytes >> 20} MiB were left on the disk of {self._data_dir}"
+            return ServerError(f"the server was stopped: {free}", hint="set TMPDIR to where there is room")
+        if status == _LEASE_OVER:
+            return ServerError("the server's time was over", hint="give it a longer lease")
+        return ServerError(f"the server ended by itself, status {status}: {_tail(self._log)}")
 
     def explain(
         self, _kind: type[BaseException] | None, exc: BaseException | None, _trace: TracebackType | None
@@ -180,17 +194,10 @@ class _DiskGuard:
         """Replace an error of the block by its reason, if that is the end of the server."""
         if not isinstance(exc, Exception):
             return False
-        try:  # connections are lost a moment before the server has ended
-            status = self._server.process.wait(_DYING_S)
-        except subprocess.TimeoutExpired:
+        failure = self.failure(_DYING_S)  # connections are lost a moment before the server has ended
+        if failure is None:
             return False
-        if self._full:
-            free = f"less than {self._reserve_bytes >> 20} MiB were left on the disk of {self._server.data_dir}"
-            raise ServerError(f"the server was stopped: {free}", hint="set TMPDIR to where there is room") from exc
-        if status == _LEASE_OVER:
-            raise ServerError("the server's time was over", hint="give it a longer lease") from exc
-        said = self._server.log_tail()
-        raise ServerError(f"the server ended by itself, status {status}: {said}") from exc
+        raise failure from exc
 
 
 def _socket_dir(folder: Path, isolation: Isolation, lease_s: float, cleanup: ExitStack) -> Path:
@@ -229,6 +236,12 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait(_STOP_S)
     except subprocess.TimeoutExpired:
         kill(process)
+
+
+def _tail(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+        return file.read().decode(errors="replace").strip()
 
 
 def _quoted(value: str) -> str:

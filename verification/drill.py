@@ -53,6 +53,7 @@ from verification.suppressing import suppress
 __all__ = ["Drill", "Judged", "Plan"]
 
 NEWEST_MAJOR = 18
+_DYING_S = 1.0  # a server that dies loses its connections first
 _BUILDS = b"""SELECT greatest(blocks_done::float8 / nullif(blocks_total, 0),
                      tuples_done::float8 / nullif(tuples_total, 0), 0)
               FROM pg_stat_progress_create_index ORDER BY pid"""
@@ -132,7 +133,7 @@ class Drill:
             archived.damage = archived.damage or exc.message
             archived.size_bytes, archived.sha256 = digest_archive(self.path)
         except (BackupError, psycopg.Error, OSError) as exc:
-            self._stop(exc)
+            self._stop_by_server(exc)
         except BaseException:
             self._interrupt()
             raise
@@ -159,7 +160,7 @@ class Drill:
                 )
                 self.facts.answers = self._ask(self._connect)
         except (BackupError, psycopg.Error, OSError) as exc:
-            self._stop(exc)
+            self._stop_by_server(exc)
         except BaseException:
             self._interrupt()
             raise
@@ -328,6 +329,11 @@ class Drill:
         """Somebody ended the drill: that says nothing against the archive."""
         self.facts.obstacle = self.facts.obstacle or "the drill was interrupted"
         self.facts.obstacle_hint = self.facts.obstacle_hint or "drill again, and let it end"
+
+    def _stop_by_server(self, exc: Exception) -> None:
+        """A lost connection is the least of what there is to say of a dead server."""
+        death = self.chosen.sandbox.failure(wait_s=_DYING_S) if self.chosen is not None else None
+        self._stop(death or exc)
 
     def _stop(self, exc: Exception) -> None:
         if self.facts.obstacle is None:

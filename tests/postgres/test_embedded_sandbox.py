@@ -16,10 +16,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from drilling import DrillOf
 
+from backup_lib.backup import make_backup
 from backup_lib.errors import ProgramError, ServerError, UsageError
 from backup_lib.run_folder import PREFIX
 from backup_lib.server_programs import NEWEST_MAJOR, Programs
+from backup_lib.servers import Server
 from verification.sandbox.embedded import start_embedded
 from verification.sandbox.reaper import reap_folders
 
@@ -235,3 +238,19 @@ def _gone_within(pids: list[int], *, seconds: float) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def test_a_drill_says_why_its_server_died(
+    server: Server, fresh_database: Callable[..., str], drill_of: DrillOf, tmp_path: Path
+) -> None:
+    dsn = fresh_database(server)
+    execute(dsn, "CREATE TABLE t (a int)", "INSERT INTO t VALUES (1)")
+    path = make_backup(dsn, tmp_path, compression="none").path
+    assert path is not None
+    text = path.read_bytes()
+    kill = b"COPY (SELECT 1) TO PROGRAM 'cat > /dev/null; kill -9 $PPID';\n"
+    path.write_bytes(text.replace(b"CREATE TABLE public.t (", kill + b"CREATE TABLE public.t ("))
+    record = drill_of(path)
+    assert record.verdict != "verified"
+    said = " ".join(finding.actual for finding in record.findings)
+    assert "the server ended by itself" in said, said

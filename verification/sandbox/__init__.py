@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from backup_lib.errors import ServerError
+
 
 class Sandbox(Protocol):
     """A running throwaway server. Matched by shape alone."""
@@ -24,6 +26,9 @@ class Sandbox(Protocol):
 
     def conninfo(self, dbname: str) -> str:
         """A libpq connection string of the superuser `postgres`. It may hold a password: never log it."""
+
+    def failure(self, *, wait_s: float = 0) -> ServerError | None:
+        """Why its server has ended by itself, or ends within `wait_s`; None: it has not."""
 
     def dump(self, dbname: str, options: Sequence[str]) -> AbstractContextManager[Iterator[bytes]]:
         """Run the sandbox's own pg_dump on `dbname`; the chunks of what it prints.

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from backup_lib.dsn import PINS
+from backup_lib.errors import ServerError
 from backup_lib.process import stream
 from backup_lib.server_programs import Programs
 from backup_lib.server_template import server_env
@@ -32,6 +33,10 @@ class EmbeddedSandbox:
     def conninfo(self, dbname: str) -> str:
         """A libpq connection string of the bootstrap superuser. It needs no password."""
         return self._server.conninfo(dbname)
+
+    def failure(self, *, wait_s: float = 0) -> ServerError | None:
+        """Why its server has ended by itself, or ends within `wait_s`; None: it has not."""
+        return self._server.failure(wait_s)
 
     def dump(self, dbname: str, options: Sequence[str]) -> AbstractContextManager[Iterator[bytes]]:
         """Run the server's own pg_dump on `dbname`; the chunks of what it prints.
