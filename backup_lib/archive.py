@@ -32,6 +32,9 @@ _NAME = re.compile(
 )
 
 
+_AT = ((0, 4), (4, 6), (6, 8), (9, 11), (11, 13), (13, 15))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveName:
     """What the name of one of our own archives says. Others' names say nothing reliable."""
@@ -67,7 +70,9 @@ def parse_name(name: str) -> ArchiveName | None:
     if not found or not kind:
         return None
     try:
-        started_at = datetime.strptime(found["at"], "%Y%m%d_%H%M%S").replace(tzinfo=UTC)
+        # By hand, since strptime takes most of the time of a long listing.
+        year, month, day, hour, minute, second = (int(found["at"][a:b]) for a, b in _AT)
+        started_at = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         return None
     return ArchiveName(database=unquote(found["database"]), started_at=started_at, kind=kind, suffix=found["suffix"])

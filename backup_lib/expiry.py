@@ -116,7 +116,7 @@ def _names(store: Store) -> set[str]:
 
 
 def _judge(found: Found, *, quarantined: bool) -> _Judged:
-    ledger = read_ledger(found.store, found.name)
+    ledger = read_ledger(found.store, found.name) if found.has_ledger else Ledger()
     entry = ledger.conclusion(size_bytes=found.size_bytes)
     standing = (entry.standing if entry else None) or "unverified"
     remark = "" if entry or not ledger.entries else "its bytes are not those that were drilled"

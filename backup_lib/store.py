@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Protocol
 
 from backup_lib.codec import read_chunks
@@ -104,8 +105,17 @@ class LocalStore:
                 hint="name the folder of the archives: --backups or BACKUP_DIR",
             )
         with self._explained(self.folder):
-            found = [path for path in self.folder.iterdir() if not path.name.startswith(".")]
-            return sorted(filter(None, map(_item, found)), key=lambda item: item.name)
+            with os.scandir(self.folder) as entries:  # a Path for each would take longer than all the rest
+                found = [item for entry in entries if not entry.name.startswith(".") and (item := _item(entry))]
+            return sorted(found, key=lambda item: item.name)
+
+    def item(self, name: str) -> StoredItem:
+        """One of the items, whatever its name begins with."""
+        with self._explained(self.path(name)):
+            item = _item(self.path(name))
+        if item is None:
+            raise StoreError(f"{self.path(name)} does not exist", hint=_REASONS[errno.ENOENT])
+        return item
 
     def exists(self, name: str) -> bool:
         return self.path(name).exists()
@@ -225,6 +235,8 @@ class LocalStore:
         try:
             yield
         except FileExistsError as exc:
+            if path == self.folder or not self.folder.is_dir():
+                raise StoreError(f"{self.folder} is a file, not a folder", hint="give another folder") from exc
             raise StoreError(
                 f"{path} exists already", hint="an archive is never overwritten: wait a second, or move it away"
             ) from exc
@@ -235,15 +247,15 @@ class LocalStore:
             ) from exc
 
 
-def _item(path: Path) -> StoredItem | None:
+def _item(entry: os.DirEntry[str] | Path) -> StoredItem | None:
     try:
-        stat = path.stat()
-        is_folder = path.is_dir()
-        size_bytes = sum(file.stat().st_size for file in path.iterdir()) if is_folder else stat.st_size
+        stat = entry.stat()
+        is_folder = S_ISDIR(stat.st_mode)
+        size_bytes = sum(file.stat().st_size for file in Path(entry).iterdir()) if is_folder else stat.st_size
     except FileNotFoundError:  # expired between the listing and the look; or a link to nothing
         return None
     return StoredItem(
-        name=path.name,
+        name=entry.name,
         size_bytes=size_bytes,
         modified_at=datetime.fromtimestamp(stat.st_mtime, UTC),
         is_folder=is_folder,

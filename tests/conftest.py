@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 import psycopg
 import pytest
+from object_stores import bucket, moto_endpoint, s3_endpoint, seaweed_endpoint, use_s3  # noqa: F401 - fixtures
 from psycopg import sql
 
 from backup_lib.server_programs import NEWEST_MAJOR, OLDEST_MAJOR, Programs, find_programs, server_for

@@ -21,7 +21,7 @@ import psycopg
 from backup_lib.catalog import Found
 from backup_lib.definitions import unpack_definitions
 from backup_lib.dump_text import Heading, digest_archive, read_heading
-from backup_lib.errors import BackupError, DamagedArchiveError, DamagedManifestError, UsageError
+from backup_lib.errors import BackupError, DamagedArchiveError, DamagedManifestError, StoreError, UsageError
 from backup_lib.inventory import major_of
 from backup_lib.manifest import Manifest, parse_manifest
 from backup_lib.plain_loader import Loader, LoadReport, message_without_values
@@ -31,6 +31,7 @@ from verification.checks.sql import ask, sql_check
 from verification.contract import without_keys
 from verification.examining import examine
 from verification.facts import Answer, Archived, Facts
+from verification.fetching import fetch
 from verification.finding import Finding
 from verification.findings import capped
 from verification.mending import Mending
@@ -92,15 +93,18 @@ class Drill:
         self._begun: float | None = None
         self._examined = False
         self._cleanup = ExitStack()
-        manifest, damage = self._read_manifest()
         self.facts = Facts(
             level=plan.level,
             name=found.name,
             expect=plan.expect,
-            manifest=manifest,
-            manifest_damage=damage,
+            manifest=None,
+            manifest_damage=None,
             archived=Archived(),
         )
+        try:
+            self.facts.manifest, self.facts.manifest_damage = self._read_manifest()
+        except StoreError as exc:  # its place went away meanwhile
+            self._stop(exc)
 
     def __enter__(self) -> Drill:
         return self
@@ -121,8 +125,11 @@ class Drill:
         if self._begun is not None:
             return
         self._begun = time.monotonic()
+        if self.facts.obstacle is not None:
+            return
         try:
             with self.phases.clock(FETCH):
+                fetch(self.found, self.path)
                 heading = read_heading(self.path)
             if self.plan.level == "integrity":
                 read_archive(self.path, self.facts.archived, self.phases)
@@ -308,22 +315,25 @@ class Drill:
         return report
 
     def _read_manifest(self) -> tuple[Manifest | None, str | None]:
-        if self.plan.manifest is not None:
-            path = self.plan.manifest
-            if not path.is_file():
-                raise UsageError(f"there is no manifest {path}", hint="name the file that pgdrill manifest --out wrote")
-        else:
-            path = self.path.with_name(self.found.manifest_name)
-            if not path.is_file():
-                return None, None
-        self.manifest_name, self.manifest_bytes = path.name, path.read_bytes()
+        self._find_manifest()
+        if self.manifest_bytes is None:
+            return None, None
         try:
-            manifest = parse_manifest(self.manifest_bytes, name=path.name)
+            manifest = parse_manifest(self.manifest_bytes, name=self.manifest_name or "manifest")
             if manifest.definitions is not None:
                 unpack_definitions(manifest.definitions)
             return manifest, None
         except DamagedManifestError as exc:
             return None, exc.message
+
+    def _find_manifest(self) -> None:
+        if (path := self.plan.manifest) is not None:
+            if not path.is_file():
+                raise UsageError(f"there is no manifest {path}", hint="name the file that pgdrill manifest --out wrote")
+            self.manifest_name, self.manifest_bytes = path.name, path.read_bytes()
+        elif self.found.store.exists(self.found.manifest_name):
+            self.manifest_name = self.found.manifest_name
+            self.manifest_bytes = b"".join(self.found.store.open_read(self.manifest_name))
 
     def _interrupt(self) -> None:
         """Somebody ended the drill: that says nothing against the archive."""

@@ -54,12 +54,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("pgdrill", "restore drills of PostgreSQL archives")
     add = group.addoption
     add("--archive", action="append", metavar="NAME", dest="pgdrill_archive",
-        help="latest (default), latest:DB, all, random:N, a name, glob or path; repeatable")  # fmt: skip
+        help="latest (default), latest:DB, all, random:N, a name, glob, path or URL; repeatable")  # fmt: skip
     add(
         "--backups",
         metavar="PLACE",
         dest="pgdrill_backups",
-        help="where archives lie (default: BACKUP_DIR or ./backups)",
+        help="where archives lie: a folder or s3://bucket/prefix (default: BACKUP_DIR or ./backups)",
     )
     add("--pgdrill-config", type=Path, metavar="FILE", dest="pgdrill_config",
         help="the configuration (default: PGDRILL_CONFIG or ./pgdrill.toml, if there is one)")  # fmt: skip
@@ -199,7 +199,7 @@ def _archives(config: pytest.Config) -> dict[str, Found]:
     state = config.stash[_STATE]
     if state.archives is not None:
         return state.archives
-    place = Path(_place(config))
+    place = _place(config)
     seed = int.from_bytes(state.run_id.encode(), "big")
     chosen: dict[str, Found] = {}
     try:
@@ -223,6 +223,7 @@ def drill(request: pytest.FixtureRequest) -> Iterator[Drill]:
     from verification.drill import Drill
     from verification.evidence.builder import build_record
     from verification.evidence.folder import write_evidence
+    from verification.fetching import place_here
     from verification.noting import note
 
     config = request.config
@@ -230,10 +231,11 @@ def drill(request: pytest.FixtureRequest) -> Iterator[Drill]:
     name = request.param
     found = _archives(config)[name]
     drill_id = f"{state.run_id}-{list(_archives(config)).index(name) + 1}"
-    with Drill(found, _local(found), _plan(config, found), drill_id=drill_id) as drill, _watched(config, drill):
-        yield drill
-        drill.judge_all()
-    record = build_record(drill, finished_at=datetime.now(UTC))
+    with place_here(found) as path:
+        with Drill(found, path, _plan(config, found), drill_id=drill_id) as drill, _watched(config, drill):
+            yield drill
+            drill.judge_all()
+        record = build_record(drill, finished_at=datetime.now(UTC))
     drill.close()
     state.verdicts[name] = record.verdict
     state.folders[name] = str(write_evidence(_reports(config), record))
@@ -294,14 +296,6 @@ class _Screen:
             os.write(self._fd, text.encode())
 
 
-def _local(found: Found) -> Path:
-    from backup_lib.errors import UsageError
-
-    if found.path is None:
-        raise UsageError(f"{found.name} does not lie on this machine", hint="copy it here first")
-    return found.path
-
-
 def _plan(config: pytest.Config, found: Found) -> Plan:
     from verification.planning import Asked, plan_drill
 
@@ -327,7 +321,7 @@ def pytest_configure_node(node: Any) -> None:
     config = node.config
     if _asks_for_drills(config):
         archives = _archives(config)
-        node.workerinput["pgdrill_archives"] = {name: str(found.path) for name, found in archives.items()}
+        node.workerinput["pgdrill_archives"] = {name: found.address for name, found in archives.items()}
         node.workerinput["pgdrill_run_id"] = config.stash[_STATE].run_id
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from backup_lib.cli import backup, demo, doctor, evidence, listing, prune, restore, servers, verify
+from backup_lib.cli import backup, demo, doctor, evidence, listing, prune, restore, servers, sync, verify
 from backup_lib.cli.talk import be_verbose, put
 
 _STATUSES = """Exit statuses:
@@ -63,6 +63,7 @@ app.command("show")(listing.show)
 app.command("restore")(restore.restore)
 app.command("verify")(verify.verify)
 app.command("prune")(prune.prune)
+app.command("sync")(sync.sync)
 app.command("demo")(demo.demo)
 app.command("sample-backup")(demo.sample_backup)
 app.command("doctor")(doctor.doctor)

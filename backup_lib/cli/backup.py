@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from backup_lib.cli.options import DEFAULT_BACKUPS, AsJson, Dsn, choose_dsn
+from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Dsn, choose_dsn
 from backup_lib.cli.talk import Progress, put, put_json, render_size, say
+from backup_lib.errors import BackupError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backup_lib.backup import BackupResult
     from backup_lib.manifest import Concern, Manifest
+    from backup_lib.replicas import Replica
+    from backup_lib.store import Store
 
 _Names = list[str] | None
 
@@ -47,19 +51,34 @@ def backup(
         bool, typer.Option("--strict", help="Refuse, before dumping, a source with something that will not survive.")
     ] = False,
     to: Annotated[
-        Path, typer.Option("--to", metavar="FOLDER", envvar="BACKUP_DIR", help="Where the archive goes.")
-    ] = DEFAULT_BACKUPS,
+        _Names,
+        typer.Option(
+            "--to",
+            metavar="PLACE",
+            help="A folder or s3://bucket/prefix; repeatable, each gets a copy. Default BACKUP_DIR, or ./backups.",
+            show_default=False,
+        ),
+    ] = None,
     dsn: Dsn = None,
     as_json: AsJson = False,
 ) -> None:
     """Back up a database, and record what must be in it."""
     from backup_lib.backup import make_backup
+    from backup_lib.places import open_place
+    from backup_lib.replicas import back_up_to
+    from backup_lib.store import LocalStore
 
+    # Not an `envvar` of typer's, which would split a folder's name at its blanks.
+    places = [open_place(place) for place in to or [os.environ.get("BACKUP_DIR") or DEFAULT_PLACE]]
+    source = choose_dsn(dsn)
+    if format_ != "plain":  # pg_dump writes those itself, to a folder only; from there they are copied
+        places.sort(key=lambda place: not isinstance(place, LocalStore))
     progress = Progress("read")
-    try:
-        result = make_backup(
-            choose_dsn(dsn),
-            to,
+
+    def make(place: Store) -> BackupResult:
+        return make_backup(
+            source,
+            place,
             kind=kind,
             tables=tables or (),
             schemas=schemas or (),
@@ -70,24 +89,42 @@ def backup(
             strict=strict,
             progress=progress,
         )
+
+    try:
+        result, replicas = back_up_to(places, make)
     finally:
         progress.done()
-    put_result(result, as_json=as_json)
+    put_result(result, replicas, as_json=as_json)
+    if not all(replica.is_good for replica in replicas):
+        raise typer.Exit(BackupError.exit_status)
 
 
-def put_result(result: BackupResult, *, as_json: bool = False) -> None:
-    """One line about a published archive; pg_dump's own warnings go to stderr."""
+def put_result(result: BackupResult, replicas: Sequence[Replica] = (), *, as_json: bool = False) -> None:
+    """One line about a published archive, one for each other place; pg_dump's own warnings go to stderr."""
     for warning in result.warnings:
         say(f"warning: {warning}")
     put_concerns(result.manifest.lint)
+    _say_failures(replicas)
     facts = describe(result)
     if as_json:
-        put_json(facts)
+        put_json(facts | {"places": [asdict(replica) for replica in replicas]})
         return
+    where = result.path or f"{result.store.location}/{result.name}"
     put(
-        f"{result.path or result.name}  {render_size(facts['size_bytes'])}  {result.seconds:.1f} s  "
+        f"{where}  {render_size(facts['size_bytes'])}  {result.seconds:.1f} s  "
         f"{facts['rows']:,} rows in {facts['tables']} tables  sha256 {facts['sha256']}"
     )
+    for replica in replicas:
+        if replica.is_good and replica.place != result.store.location:
+            put(f"{replica.place}/{replica.name}  copied, and read back with the same sha256")
+
+
+def _say_failures(replicas: Sequence[Replica]) -> None:
+    failed = [replica for replica in replicas if not replica.is_good]
+    for replica in failed:
+        say(f"error: not stored in {replica.place}: {replica.detail}")
+    if failed:
+        say("hint: when that place is back, give it what it lacks: pgdrill sync PLACE PLACE")
 
 
 def put_concerns(concerns: Sequence[Concern]) -> None:

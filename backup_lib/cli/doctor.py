@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import typer
 
-from backup_lib.cli.options import DEFAULT_BACKUPS, AsJson, Backups, Dsn, choose_dsn
+from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups, Dsn, choose_dsn
 from backup_lib.cli.talk import put, put_json, render_size
-from backup_lib.errors import ProgramError, UsageError
+from backup_lib.errors import ProgramError, StoreError, UsageError
 
 _LITTLE_ROOM_BYTES = 2 << 30
 _CONNECT_S = 5
@@ -35,12 +35,12 @@ class Examined:
     restores: bool = False  # it can restore an archive of some major
 
 
-def doctor(*, backups: Backups = DEFAULT_BACKUPS, dsn: Dsn = None, as_json: AsJson = False) -> None:
+def doctor(*, backups: Backups = DEFAULT_PLACE, dsn: Dsn = None, as_json: AsJson = False) -> None:
     """See whether this machine has what drills need.
 
     Exits 0 if archives of some major can be drilled, else 3.
     """
-    examined = [*_servers(), *_containers(), *_backup_folder(backups), *_room(backups), _database(dsn)]
+    examined = [*_servers(), *_containers(), *_place(backups), _database(dsn)]
     able = any(item.restores for item in examined)
     if as_json:
         put_json({"able": able, "examined": [asdict(item) for item in examined]})
@@ -97,6 +97,23 @@ def _containers() -> Iterator[Examined]:
             yield Examined(what=f"image {image}", status="missing", detail="not here", hint=f"docker pull {image}")
 
 
+def _place(backups: str) -> Iterator[Examined]:
+    from backup_lib.places import open_place
+    from backup_lib.store import LocalStore
+
+    place = open_place(backups)
+    if isinstance(place, LocalStore):
+        yield from _backup_folder(place.folder)
+        yield from _room(place.folder)
+        return
+    what = f"place {place.location}"
+    try:
+        yield Examined(what=what, status="ok", detail=f"{len(place.items())} files")
+    except StoreError as exc:
+        yield Examined(what=what, status="warning", detail=exc.message, hint=exc.hint)
+    yield from _room(None)
+
+
 def _backup_folder(folder: Path) -> Iterator[Examined]:
     what = f"backup folder {folder}"
     if not folder.is_dir():
@@ -113,8 +130,10 @@ def _backup_folder(folder: Path) -> Iterator[Examined]:
         yield Examined(what=what, status="ok", detail="private")
 
 
-def _room(backups: Path) -> Iterator[Examined]:
+def _room(backups: Path | None) -> Iterator[Examined]:
     for what, path in (("room for backups", backups), ("room for sandboxes", Path(tempfile.gettempdir()))):
+        if path is None:
+            continue
         there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
         free = shutil.disk_usage(there).free
         little = free < _LITTLE_ROOM_BYTES

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from backup_lib.cli.options import DEFAULT_BACKUPS, AsJson, Backups
+from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups
 from backup_lib.cli.talk import put, put_json, render_age, render_columns, render_size
 from backup_lib.errors import NoSuchArchiveError, StoreError, UsageError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from backup_lib.manifest import Manifest
 
 
-def list_archives(*, backups: Backups = DEFAULT_BACKUPS, as_json: AsJson = False) -> None:
+def list_archives(*, backups: Backups = DEFAULT_PLACE, as_json: AsJson = False) -> None:
     """List the archives, the newest first."""
     from backup_lib import catalog
 
@@ -49,7 +49,7 @@ def list_archives(*, backups: Backups = DEFAULT_BACKUPS, as_json: AsJson = False
 def show(
     archive: Annotated[str, typer.Argument(help="A name, a path, latest or latest:DATABASE.", metavar="ARCHIVE")],
     *,
-    backups: Backups = DEFAULT_BACKUPS,
+    backups: Backups = DEFAULT_PLACE,
     as_json: AsJson = False,
 ) -> None:
     """Show what an archive holds, table by table.
@@ -104,6 +104,8 @@ def _last_drill(archive: Found, now: datetime) -> str:
 def _newest_entry(archive: Found) -> Entry | None:
     from backup_lib.ledger import read_ledger
 
+    if not archive.has_ledger:
+        return None
     return read_ledger(archive.store, archive.name).last(size_bytes=archive.size_bytes)
 
 

@@ -11,10 +11,14 @@ import typer
 from backup_lib.cli.talk import say
 
 DEFAULT_BACKUPS = Path("backups")
+DEFAULT_PLACE = str(DEFAULT_BACKUPS)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Data on stdout as JSON.")]
 Backups = Annotated[
-    Path, typer.Option("--backups", metavar="FOLDER", envvar="BACKUP_DIR", help="Where the archives lie.")
+    str,
+    typer.Option(
+        "--backups", metavar="PLACE", envvar="BACKUP_DIR", help="Where archives lie: a folder or s3://bucket/prefix."
+    ),
 ]
 Dsn = Annotated[
     str | None,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from backup_lib.cli.options import DEFAULT_BACKUPS, AsJson, Backups
+from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups
 from backup_lib.cli.talk import put, put_json, render_columns, render_size, say
-from backup_lib.errors import BackupError, NoSuchArchiveError, StoreError
+from backup_lib.errors import BackupError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ _WORDS = {"keep": "keep", "delete": "delete", "quarantine": "set aside"}
 
 def prune(
     *,
-    backups: Backups = DEFAULT_BACKUPS,
+    backups: Backups = DEFAULT_PLACE,
     keep_days: Annotated[
         int,
         typer.Option(
@@ -57,8 +57,8 @@ def prune(
     For each database and kind by itself. One that failed its drill goes to the folder quarantine.
     """
     from backup_lib.expiry import expire, plan_expiry
+    from backup_lib.places import open_place
     from backup_lib.retention import Policy
-    from backup_lib.store import LocalStore
 
     policy = Policy(
         keep_days=keep_days,
@@ -69,13 +69,10 @@ def prune(
         yearly=yearly,
         quarantine_days=quarantine_days,
     )
+    place = open_place(backups)
+    place.items()  # a place that is not there is said before anything is locked, and so made
     act = plan_expiry if dry_run else expire
-    try:
-        planned = act(LocalStore(backups), policy, now=datetime.now(UTC))
-    except StoreError as exc:
-        if not backups.is_dir():
-            raise NoSuchArchiveError(exc.message, hint=exc.hint) from exc
-        raise
+    planned = act(place, policy, now=datetime.now(UTC))
     if as_json:
         put_json({"dry_run": dry_run, "archives": [_describe(item) for item in planned]})
     else:

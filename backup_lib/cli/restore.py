@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from backup_lib.cli.options import DEFAULT_BACKUPS, AsJson, Backups, Dsn, choose_dsn
+from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups, Dsn, choose_dsn
 from backup_lib.cli.talk import Progress, put, put_json, render_size, say
 from backup_lib.errors import UsageError
 
@@ -62,7 +62,7 @@ def restore(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")] = False,
     dsn: Dsn = None,
-    backups: Backups = DEFAULT_BACKUPS,
+    backups: Backups = DEFAULT_PLACE,
     as_json: AsJson = False,
 ) -> None:
     """Restore an archive into a server that exists.
@@ -108,7 +108,7 @@ def restore(
     _put_restored(restored, as_json=as_json)
 
 
-def find_archive(request: str, backups: Path) -> Path:
+def find_archive(request: str, backups: str | Path) -> Path:
     """The one archive that is meant, on this machine."""
     from backup_lib.catalog import resolve
 

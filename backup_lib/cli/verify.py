@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from backup_lib.cli.options import DEFAULT_BACKUPS, AsJson, Backups
+from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups
 from backup_lib.cli.talk import put_json
 from backup_lib.errors import BackupError, DamagedArchiveError, UsageError, WrongKeyError
 
@@ -25,12 +25,12 @@ def verify(
         list[str] | None,
         typer.Argument(
             metavar="ARCHIVE",
-            help="latest (default), latest:DB, all, random:N, a name, a glob or a path.",
+            help="latest (default), latest:DB, all, random:N, a name, a glob, a path or a URL.",
             show_default=False,
         ),
     ] = None,
     *,
-    backups: Backups = DEFAULT_BACKUPS,
+    backups: Backups = DEFAULT_PLACE,
     sandbox: Annotated[Literal["auto", "container", "embedded"], typer.Option(help="The throwaway server.")] = "auto",
     postgres_image: Annotated[
         str | None, typer.Option(metavar="IMAGE", help="Container image; default postgres:<major>.")

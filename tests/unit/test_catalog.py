@@ -177,7 +177,9 @@ def test_what_means_nothing_is_answered_by_what_there_is(folder: Path, request_:
     assert hint in caught.value.hint
 
 
-@pytest.mark.parametrize("request_", ["random:0", "random:many", "s3://bucket/a.sql", "https://host/a.sql"])
+@pytest.mark.parametrize(
+    "request_", ["random:0", "random:many", "ftp://host/a.sql", "https://host/a.sql", "s3://bucket/"]
+)
 def test_what_cannot_mean_anything_is_a_usage_error(folder: Path, request_: str) -> None:
     with pytest.raises(UsageError) as caught:
         resolve([request_], folder)

@@ -65,7 +65,7 @@ def test_help_waits_for_no_library_that_only_a_command_needs() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        "backup", "manifest", "list", "show", "verify", "prune", "demo", "sample-backup", "doctor", "install-server", "evidence",
+        "backup", "manifest", "list", "show", "verify", "prune", "sync", "demo", "sample-backup", "doctor", "install-server", "evidence",
     ],
 )  # fmt: skip
 def test_each_command_explains_itself(pgdrill: Pgdrill, command: str) -> None:
@@ -95,7 +95,7 @@ def test_an_unknown_option_is_a_usage_error(pgdrill: Pgdrill) -> None:
         pytest.param(["./x.sql.gz"], 12, "x.sql.gz is encrypted", "decrypt it", id="encrypted"),
         pytest.param(["./x.sql.zip"], 2, "x.sql.zip is a zip file", "unpack it", id="zip"),
         pytest.param(["random:none", "--backups", "empty"], 2, "names no number", "random:3", id="nonsense"),
-        pytest.param(["s3://bucket/x"], 2, "s3:// is not read yet", "copy", id="url"),
+        pytest.param(["https://host/x"], 2, "names no archive", "copy", id="url"),
     ],
 )
 def test_what_cannot_be_verified_is_one_sentence_and_a_next_step(

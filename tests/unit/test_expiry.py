@@ -285,7 +285,8 @@ def test_a_policy_that_keeps_nothing_is_a_usage_error(pgdrill: Pgdrill, words: l
 
 def test_a_folder_that_is_not_there_is_said(pgdrill: Pgdrill) -> None:
     said = pgdrill("prune")
-    assert (said.status, "does not exist" in said.err) == (10, True)
+    assert (said.status, "does not exist" in said.err) == (3, True)
+    assert not Path("backups").exists()
 
 
 def test_the_list_tells_the_last_drill_and_its_age(pgdrill: Pgdrill, store: LocalStore) -> None:

@@ -146,6 +146,10 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     with pytest.raises(StoreError, match="is a file"):
         LocalStore(tmp_path / "x").items()
+    with pytest.raises(StoreError, match="is a file"):
+        write(LocalStore(tmp_path / "x"), "a.sql", b"")
+    with pytest.raises(StoreError, match="is a file"), LocalStore(tmp_path / "x").lock("d_backup_"):
+        pass
 
 
 def test_reading_what_is_not_there_is_a_store_error(store: LocalStore) -> None:

@@ -1,0 +1,262 @@
+"""A bucket, or a part of one, as a place of archives: S3 and what speaks like it, Google Cloud Storage, Azure Blob.
+
+Keys come from the environment, as the store's own programs take them (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, …), so
+that none stands in a command line or a log. There is no lock that would end with its process: what keeps two writers
+apart is that a name is only ever created where it is free.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from backup_lib.errors import StoreError, UsageError
+from backup_lib.store import Sink, StoredItem
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore as Client
+
+SCHEMES = ("s3", "s3a", "gs", "az", "azure")
+_PUT_BYTES = 8 << 20  # up to here one conditional request; beyond, parts of that size
+_FIRST_BYTES = 256 << 10  # enough for the head of an archive, and for most manifests whole
+_RANGE_BYTES = 16 << 20
+_CLAIM_LIFE = timedelta(hours=24)
+_CODE = re.compile(r"<Code>([^<]+)</Code>.*?<Message>([^<]*)</Message>", re.DOTALL)
+_HINTS = {
+    "NoSuchBucket": "make the bucket first; pgdrill makes none",
+    "AccessDenied": "give these keys the right to list, read, write and delete there",
+    "InvalidAccessKeyId": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys of that store",
+    "SignatureDoesNotMatch": "set AWS_SECRET_ACCESS_KEY to the one that belongs to AWS_ACCESS_KEY_ID",
+}
+_HINT = "see that the network, the endpoint (AWS_ENDPOINT_URL), the region (AWS_REGION) and the keys are right"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStore:
+    """Objects under one prefix. Each is there whole or not at all; a place inside it is a longer prefix."""
+
+    location: str  # s3://bucket/prefix, without a slash at its end
+    client: Client
+
+    def items(self) -> list[StoredItem]:
+        from obstore import list_with_delimiter
+
+        with self._explained(""):
+            objects = list_with_delimiter(self.client)["objects"]
+        found = [
+            StoredItem(name=item["path"], size_bytes=item["size"], modified_at=item["last_modified"].astimezone(UTC))
+            for item in objects
+            if item["path"] and not item["path"].startswith(".")  # some consoles store an empty object as a folder
+        ]
+        return sorted(found, key=lambda item: item.name)
+
+    def exists(self, name: str) -> bool:
+        return self._head(name) is not None
+
+    def open_read(self, name: str) -> Iterator[bytes]:
+        """By ranges, so that a slow reader meets no time limit; all of one version of the object."""
+        from obstore import get
+
+        if not (meta := self._head(name)):
+            raise StoreError(f"{self.location}/{name} is not there", hint=f"pgdrill list --backups {self.location}")
+        start, length = 0, _FIRST_BYTES
+        while start < meta["size"]:
+            end = min(start + length, meta["size"])
+            with self._explained(name):
+                options = {"range": (start, end), "if_match": meta["e_tag"]}
+                data = bytes(get(self.client, name, options=options).bytes())  # type: ignore[arg-type]
+            yield data
+            start, length = end, _RANGE_BYTES
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[Sink]:
+        sink = _Upload(self, name)
+        try:
+            yield sink
+        except BaseException:
+            sink.abort()
+            raise
+        sink.finish()
+
+    def replace(self, name: str, data: bytes) -> None:
+        from obstore import put
+
+        with self._explained(name):
+            put(self.client, name, data, use_multipart=False)
+
+    def delete(self, name: str) -> None:
+        from obstore import delete
+
+        with self._explained(name):
+            delete(self.client, name)
+
+    def under(self, folder: str) -> ObjectStore:
+        return open_object_store(f"{self.location}/{folder}")
+
+    def move(self, name: str, folder: str) -> None:
+        """A copy made by the store, then the deletion; not atomic, as no store has that."""
+        from obstore import copy
+
+        if self.exists(f"{folder}/{name}"):
+            raise _taken(f"{self.location}/{folder}/{name}")
+        with self._explained(name):
+            copy(self.client, name, f"{folder}/{name}")
+        self.delete(name)
+
+    @contextmanager
+    def lock(self, prefix: str) -> Iterator[None]:
+        """Nobody is kept out: see the module."""
+        yield
+
+    def free_bytes(self) -> int | None:
+        return None
+
+    def _head(self, name: str) -> dict[str, Any] | None:
+        from obstore import head
+
+        with self._explained(name):
+            try:
+                return dict(head(self.client, name))
+            except FileNotFoundError:
+                return None
+
+    @contextmanager
+    def _explained(self, name: str) -> Iterator[None]:
+        from obstore.exceptions import AlreadyExistsError, BaseError
+
+        what = f"{self.location}/{name}" if name else self.location
+        try:
+            yield
+        except AlreadyExistsError as exc:
+            raise _taken(what) from exc
+        except (BaseError, OSError, ValueError) as exc:
+            told = _CODE.search(str(exc))
+            reason = f"{told[1]}: {told[2]}" if told else " ".join(str(exc).partition("\n")[0].split())
+            raise StoreError(f"{what}: {reason}", hint=_HINTS.get(told[1] if told else "", _HINT)) from exc
+
+
+class _Upload:
+    """One object on its way. A small one is a single request that fails where the name is taken.
+
+    No store takes that condition for an upload in parts. Before the first part the name is claimed, by an object that
+    only one writer can create, and then looked up.
+    """
+
+    def __init__(self, store: ObjectStore, name: str) -> None:
+        self._store = store
+        self._name = name
+        self._claim = f".{name}.claim"
+        self._held = bytearray()
+        self._parts: Any = None  # obstore's WritableFile
+
+    def write(self, data: bytes, /) -> None:
+        self._held += data
+        if len(self._held) > _PUT_BYTES:
+            if self._parts is None:
+                self._begin_parts()
+            self._flush()
+
+    def finish(self) -> None:
+        from obstore import put
+
+        if self._parts is None:
+            with self._store._explained(self._name):
+                put(self._store.client, self._name, bytes(self._held), mode="create", use_multipart=False)
+            return
+        try:
+            self._flush()
+            with self._store._explained(self._name):
+                self._parts.close()
+        except BaseException:
+            self.abort()
+            raise
+        self._store.delete(self._claim)
+
+    def abort(self) -> None:
+        """Leave nothing behind, not even parts that nobody sees and somebody pays for."""
+        if self._parts is None:
+            return
+        with suppress(Exception):  # what went wrong before is what is told
+            self._parts.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+        with suppress(StoreError):
+            self._store.delete(self._claim)
+
+    def _begin_parts(self) -> None:
+        from obstore import open_writer
+
+        self._take_claim()
+        try:
+            if self._store.exists(self._name):
+                raise _taken(f"{self._store.location}/{self._name}")
+            with self._store._explained(self._name):
+                self._parts = open_writer(self._store.client, self._name, buffer_size=_PUT_BYTES, max_concurrency=4)
+        except BaseException:
+            self._store.delete(self._claim)
+            raise
+
+    def _take_claim(self) -> None:
+        from obstore import put
+        from obstore.exceptions import AlreadyExistsError
+
+        text = datetime.now(UTC).isoformat().encode()
+        with self._store._explained(self._name):
+            try:
+                put(self._store.client, self._claim, text, mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                claimed = self._store._head(self._claim)
+                if claimed and datetime.now(UTC) - claimed["last_modified"] < _CLAIM_LIFE:
+                    raise
+                put(self._store.client, self._claim, text, use_multipart=False)  # its writer died long ago
+
+    def _flush(self) -> None:
+        with self._store._explained(self._name):
+            self._parts.write(bytes(self._held))
+        self._held.clear()
+
+
+def open_object_store(url: str) -> ObjectStore:
+    """The place a URL names, such as `s3://bucket/prefix`; nothing is asked of it yet.
+
+    :raises UsageError: when obstore is not installed, or the URL or the environment cannot be meant.
+    """
+    try:
+        from obstore.exceptions import BaseError
+        from obstore.store import from_url
+    except ImportError as exc:
+        raise UsageError(
+            f"{url.partition('://')[0]}:// needs the package obstore", hint="pip install 'pgdrill[s3]'"
+        ) from exc
+    scheme, _, rest = url.partition("://")
+    bucket, _, prefix = rest.partition("/")
+    if not bucket or "@" in bucket:
+        raise UsageError(
+            f"{scheme}:// needs a bucket, and no keys in it",
+            hint=f"write {scheme}://bucket/prefix, and set the keys in the environment, such as AWS_ACCESS_KEY_ID",
+        )
+    location = f"{scheme}://{bucket}/{prefix.strip('/')}".rstrip("/")
+    make: Callable[..., Client] = from_url
+    try:
+        client = make(location, client_options=_client_options(), retry_config=_RETRY)
+    except (BaseError, ValueError) as exc:
+        reason = " ".join(str(exc).partition("\n")[0].split())
+        raise UsageError(f"{location} cannot be used: {reason}", hint=_HINT) from exc
+    return ObjectStore(location, client)
+
+
+# A place that is down must not keep the others waiting for long.
+_RETRY = {"max_retries": 3, "retry_timeout": timedelta(seconds=60)}
+
+
+def _client_options() -> dict[str, Any]:
+    endpoints = (os.environ.get(name, "") for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"))
+    plain_http = any(endpoint.startswith("http://") for endpoint in endpoints)
+    return {"connect_timeout": "10s", "timeout": "120s", **({"allow_http": True} if plain_http else {})}
+
+
+def _taken(what: str) -> StoreError:
+    return StoreError(f"{what} exists already", hint="an archive is never overwritten: wait a second, or move it away")
