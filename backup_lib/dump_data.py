@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Literal
@@ -29,9 +29,14 @@ class Rows:
 
     The digest is over COPY's lines as they are, or over each row of an INSERT from parenthesis to parenthesis and
     a newline, so that it does not matter how many rows one statement holds.
+
+    :param on_inserted: is given the rows of INSERT statements as they are counted.
     """
 
-    def __init__(self, schema: str | None, name: str) -> None:
+    def __init__(
+        self, schema: str | None, name: str, *, on_inserted: Callable[[Sequence[bytes]], object] | None = None
+    ) -> None:
+        self._on_inserted = on_inserted
         self._schema = schema
         self._name = name
         self._form: Literal["copy", "insert"] = "insert"  # of an empty table such a dump says nothing
@@ -68,6 +73,8 @@ class Rows:
             self._add_rows([text.strip()])
 
     def _add_rows(self, rows: Sequence[bytes]) -> None:
+        if self._on_inserted is not None:
+            self._on_inserted(rows)
         self._count += len(rows)
         self._add(b"\n".join(rows) + b"\n")
 

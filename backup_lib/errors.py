@@ -55,6 +55,12 @@ class InterruptedRestoreError(RestoreError):
     exit_status = 130
 
 
+class HealthError(RestoreError):
+    """After an emergency restore the application was not well, and the live database is what it was before."""
+
+    exit_status = 1
+
+
 class RestoredOtherwiseError(BackupError):
     """What is in the target after a restore is not what the archive holds."""
 

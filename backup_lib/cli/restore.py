@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backup_lib.cli.emergency import MODES, Mode, run_emergency
 from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups, Dsn, choose_dsn
-from backup_lib.cli.talk import Progress, put, put_json, render_size, say
+from backup_lib.cli.restore_plan import describe_plan, put_plan
+from backup_lib.cli.talk import Progress, put, put_json, say
 from backup_lib.errors import UsageError
 
 if TYPE_CHECKING:
-    from backup_lib.restore.plan import Plan
+    from backup_lib.restore.prepare import Request
     from backup_lib.restore.run import Restored
     from backup_lib.restore.selection import What
 
-_SHOWN = 20
-
 
 def restore(
-    archive: Annotated[str, typer.Argument(help="A name, a path, latest or latest:DATABASE.", metavar="ARCHIVE")],
+    archive: Annotated[
+        str | None,
+        typer.Argument(metavar="ARCHIVE", help="A name, a path, latest or latest:DATABASE.", show_default=False),
+    ] = None,
     *,
     to_database: Annotated[
         str | None, typer.Option("--to-database", metavar="NAME", help="Into this one; default the DSN's.")
@@ -60,6 +62,41 @@ def restore(
         Path | None,
         typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Of an archive that has none beside it."),
     ] = None,
+    emergency: Annotated[
+        bool,
+        typer.Option(
+            "--emergency", help="Beside the live database; verify, swap names, start; back if it is not well."
+        ),
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the emergency restore.")] = False,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Give the old database its name back.")] = False,
+    stop_command: Annotated[
+        str | None,
+        typer.Option(metavar="COMMAND", envvar="PGDRILL_STOP_COMMAND", help="Stops the application, before the swap."),
+    ] = None,
+    start_command: Annotated[
+        str | None, typer.Option(metavar="COMMAND", envvar="PGDRILL_START_COMMAND", help="Starts it again.")
+    ] = None,
+    health_command: Annotated[
+        str | None,
+        typer.Option(metavar="COMMAND", envvar="PGDRILL_HEALTH_COMMAND", help="Exits 0 when the application is well."),
+    ] = None,
+    health_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", envvar="PGDRILL_HEALTH_URL", help="Answers 200 when the application is well."),
+    ] = None,
+    health_timeout: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long it may take until it is.")
+    ] = 60,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="How far it has come; default pgdrill-emergency-DATABASE.json here.",
+            show_default=False,
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")] = False,
     dsn: Dsn = None,
     backups: Backups = DEFAULT_PLACE,
@@ -71,25 +108,66 @@ def restore(
     restored, or --clean given. Exits 3 if the restore was refused or did not come to its end; the last line says how
     the target is then.
     """
-    from backup_lib.restore.run import Request, carry_out, prepare
+    from backup_lib.emergency.run import Commands
+    from backup_lib.restore.prepare import Request
 
     if to_database and create_database:
         raise UsageError("--to-database and --create-database name two targets", hint="leave one of them out")
-    request = Request(
-        archive=find_archive(archive, backups),
-        dsn=choose_dsn(dsn),
-        manifest=manifest,
-        what=_what(schema_only=schema_only, data_only=data_only),
-        tables=tuple(tables or ()),
-        database=create_database or to_database,
-        create=create_database is not None,
-        clean=clean,
-        keep_owners=not no_owner,
-        with_globals=with_globals,
-        superusers=superusers,
-        jobs=jobs or (os.cpu_count() or 1 if create_database else 1),
-    )
+    target = choose_dsn(dsn)
+
+    def build_request(path: str | None) -> Request:
+        return Request(
+            archive=Path(path) if path else find_archive(archive or _missing(), backups),
+            dsn=target,
+            manifest=manifest,
+            what=_what(schema_only=schema_only, data_only=data_only),
+            tables=tuple(tables or ()),
+            database=create_database or to_database,
+            create=create_database is not None,
+            clean=clean,
+            keep_owners=not no_owner,
+            with_globals=with_globals,
+            superusers=superusers,
+            jobs=jobs or (os.cpu_count() or 1 if create_database or emergency or resume else 1),
+        )
+
     interrupt_on_sigterm()
+    modes: list[Mode] = [mode for mode, asked in zip(MODES, (emergency, resume, rollback), strict=True) if asked]
+    if not modes:
+        _restore(build_request(None), dry_run=dry_run, as_json=as_json)
+        return
+    if no_owner:
+        raise UsageError(
+            "an emergency restore keeps owners and grants", hint="roles that are missing: --globals makes them"
+        )
+    if len(modes) > 1 or create_database or tables or clean or schema_only or data_only:
+        raise UsageError(
+            "an emergency restore is of a whole archive, into a database of its own",
+            hint="leave selection, --clean and --create-database out; one of --emergency, --resume, --rollback",
+        )
+    commands = Commands(
+        stop=stop_command,
+        start=start_command,
+        health=health_command,
+        health_url=_web(health_url),
+        health_s=health_timeout,
+    )
+    run_emergency(
+        modes[0],
+        build_request,
+        commands,
+        live=to_database or database_of(target),
+        state_file=state,
+        yes=yes,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
+
+
+def _restore(request: Request, *, dry_run: bool, as_json: bool) -> None:
+    from backup_lib.restore.prepare import prepare
+    from backup_lib.restore.run import carry_out
+
     progress = Progress("read")
     try:
         prepared = prepare(request, progress=progress)
@@ -106,6 +184,29 @@ def restore(
     finally:
         progress.done()
     _put_restored(restored, as_json=as_json)
+
+
+def _missing() -> str:
+    raise UsageError("no archive is named", hint="pgdrill list shows what there is; latest is the newest")
+
+
+def _web(url: str | None) -> str | None:
+    if url and not url.startswith(("http://", "https://")):
+        raise UsageError("--health-url is no http:// or https:// address", hint="a program: --health-command")
+    return url
+
+
+def database_of(dsn: str) -> str:
+    """The live database.
+
+    :raises UsageError: when the connection string names none.
+    """
+    from psycopg.conninfo import conninfo_to_dict
+
+    name = conninfo_to_dict(dsn).get("dbname")
+    if not name:
+        raise UsageError("the connection string names no database", hint="--to-database NAME is the live one")
+    return str(name)
 
 
 def find_archive(request: str, backups: str | Path) -> Path:
@@ -135,46 +236,9 @@ def _what(*, schema_only: bool, data_only: bool) -> What:
     return "schema" if schema_only else "data" if data_only else "full"
 
 
-def put_plan(plan: Plan, *, to_stderr: bool = False) -> None:
-    tell = say if to_stderr else put
-    where = "a new database" if plan.creates_database else "the database"
-    how = "in one transaction" if plan.in_one_transaction else f"by {plan.jobs} sessions"
-    tell(f"{plan.archive} → {where} {plan.database}, {how}")
-    tell(f"  server      PostgreSQL {plan.server_version}; the archive is from {plan.archive_version or '?'}")
-    free = "" if plan.free_bytes is None else f"; the server's disk has {render_size(plan.free_bytes)} left"
-    tell(f"  rows        {plan.rows:,} in {plan.tables} tables, {render_size(plan.size_bytes)} as text{free}")
-    if plan.definitions:
-        tell(f"  definitions {', '.join(f'{count} {kind.lower()}' for kind, count in plan.definitions.items())}")
-    others = [(plan.sequence_values, "sequence values"), (plan.large_objects, "large objects")]
-    if any(count for count, _ in others):
-        tell(f"  and         {', '.join(f'{count} {what}' for count, what in others if count)}")
-    _tell_list(tell, "goes first", plan.overwritten)
-    _tell_list(tell, "roles made, without passwords", plan.roles_made)
-    _tell_list(tell, "left out", plan.left_out)
-    _tell_list(tell, "leans on what is there", plan.leans_on)
-    for note in plan.notes:
-        tell(f"  note: {note}")
-    for obstacle in plan.obstacles:
-        tell(f"  REFUSED: {obstacle.what}\n           {obstacle.hint}")
-    sys.stdout.flush()
-
-
-def _tell_list(tell: Any, title: str, items: tuple[str, ...]) -> None:
-    if items:
-        tell(f"  {title}:")
-        for item in items[:_SHOWN]:
-            tell(f"    {item}")
-        if len(items) > _SHOWN:
-            tell(f"    and {len(items) - _SHOWN} more, which --dry-run --json lists")
-
-
-def describe_plan(plan: Plan) -> dict[str, Any]:
-    facts = asdict(plan)
-    facts.pop("places")  # of use to nobody else
-    return facts
-
-
 def _put_restored(restored: Restored, *, as_json: bool) -> None:
+    from backup_lib.restore.plan import some
+
     plan = restored.plan
     for warning in restored.warnings:
         say(f"warning: {warning}")
@@ -186,8 +250,8 @@ def _put_restored(restored: Restored, *, as_json: bool) -> None:
         f"restored into {plan.database} in {restored.seconds:.1f} s; counted again: {restored.rows_counted:,} rows in "
         f"{restored.tables_counted} tables, {restored.sequences_checked} sequences, all as in the archive"
     )
-    for label in restored.put_back:
-        put(f"  put aside meanwhile, and back in force: {label}")
+    if restored.put_back:
+        put(f"  put aside meanwhile, and back in force: {some(restored.put_back)}")
     for left in plan.left_out:
         put(f"  NOT restored: {left}")
     if plan.roles_made:

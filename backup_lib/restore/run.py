@@ -1,4 +1,4 @@
-"""Restores an archive into a server that exists: read it, look at the target, plan, load, check.
+"""Carries a prepared restore out: loads, checks, and undoes what did not come to its end.
 
 An existing database is restored into in one transaction, and is as it was before if anything goes wrong. A new
 one is loaded by many sessions side by side, and is dropped if anything goes wrong.
@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import psycopg
 from psycopg import sql
@@ -20,19 +19,16 @@ from backup_lib.dump_reader import read_events
 from backup_lib.dump_text import open_dump_text
 from backup_lib.errors import (
     BackupError,
-    DamagedArchiveError,
     InterruptedRestoreError,
     RestoredOtherwiseError,
     RestoreError,
-    UsageError,
 )
-from backup_lib.manifest import SUFFIX, Manifest, parse_manifest
 from backup_lib.plain_loader import Loader, message_without_values
 from backup_lib.restore import database as new_database
 from backup_lib.restore.check import check_counts, check_sequences, expected_rows
-from backup_lib.restore.outline import Outline, Progress, read_outline, watched
-from backup_lib.restore.plan import Plan, Wish, make_plan, missing_roles, rows_of, some
-from backup_lib.restore.selection import Selection, What, select
+from backup_lib.restore.outline import Progress, watched
+from backup_lib.restore.plan import Plan, missing_roles, rows_of
+from backup_lib.restore.prepare import Prepared
 from backup_lib.restore.standing import (
     PutAside,
     drop_large_objects,
@@ -42,49 +38,10 @@ from backup_lib.restore.standing import (
     put_aside,
 )
 from backup_lib.restore.stream import Changes, chosen_events, tablespaces_of
-from backup_lib.restore.target import (
-    Connection,
-    DatabaseFacts,
-    ServerFacts,
-    TargetServer,
-    look_at_database,
-    look_at_server,
-)
+from backup_lib.restore.target import Connection, TargetServer
 from backup_lib.restore.transaction import load_in_transaction, refused
 
 _SHOWN_FAULTS = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What is to be restored, and where to."""
-
-    archive: Path
-    dsn: str
-    manifest: Path | None = None  # for an archive whose manifest does not lie beside it
-    what: What = "full"
-    tables: tuple[str, ...] = ()
-    database: str | None = None  # default the connection string's
-    create: bool = False  # that database is to be made
-    clean: bool = False
-    keep_owners: bool = True
-    with_globals: bool = False
-    superusers: bool = False  # roles that are made may be superusers
-    jobs: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """An archive that was read, a target that was looked at, and the plan. Nothing has been touched."""
-
-    request: Request
-    outline: Outline
-    manifest: Manifest | None
-    selection: Selection
-    server: TargetServer
-    facts: ServerFacts
-    existing: DatabaseFacts | None
-    plan: Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,54 +55,6 @@ class Restored:
     sequences_checked: int
     put_back: tuple[str, ...]  # foreign keys and triggers that were put aside meanwhile
     warnings: tuple[str, ...]
-
-
-def prepare(request: Request, *, progress: Progress | None = None) -> Prepared:
-    """Read the archive to its end, look at the target, and plan.
-
-    :raises DamagedArchiveError: when the archive is damaged, or is not what its manifest promises.
-    :raises NoSuchArchiveError: when the archive has no table of a name that was asked for.
-    :raises SourceError: when the server cannot be reached.
-    :raises UsageError: when no database is named.
-    """
-    server = TargetServer(request.dsn)
-    name = request.database or server.database
-    if not name:
-        raise UsageError("no database is named to restore into", hint="--to-database NAME, or --create-database NAME")
-    with server.maintenance() as conn:
-        facts = look_at_server(conn)
-    existing = None
-    if not request.create:
-        if name not in facts.databases:
-            raise RestoreError(
-                f"the server has no database {name}", hint=f"make it meanwhile: --create-database {name}"
-            )
-        with closing(server.connect(name)) as conn:
-            existing = look_at_database(conn)
-    outline = read_outline(request.archive, progress=progress)
-    manifest = read_manifest(request.archive, request.manifest)
-    if manifest is not None:
-        _require_promised(outline, manifest)
-    there = existing.names if existing is not None else frozenset({("public",)})
-    selection = select(outline, what=request.what, tables=request.tables, there=there)
-    wish = Wish(
-        create=request.create,
-        clean=request.clean,
-        keep_owners=request.keep_owners,
-        with_globals=request.with_globals,
-        jobs=request.jobs,
-    )
-    plan = make_plan(outline, manifest, selection, facts, existing, wish, name=name)
-    return Prepared(
-        request=request,
-        outline=outline,
-        manifest=manifest,
-        selection=selection,
-        server=server,
-        facts=facts,
-        existing=existing,
-        plan=plan,
-    )
 
 
 def carry_out(prepared: Prepared, *, progress: Progress | None = None) -> Restored:
@@ -395,28 +304,3 @@ def _raise_with_state(exc: BaseException, state: str) -> None:
         raise RestoreError(f"{message_without_values(exc)}; {state}", hint="see the server's log") from exc
     if isinstance(exc, BackupError):
         raise type(exc)(f"{exc.message}; {state}", exc.hint) from exc
-
-
-# Reading
-
-
-def read_manifest(archive: Path, given: Path | None = None) -> Manifest | None:
-    """The archive's manifest: the one named, else the one beside it, else None."""
-    path = given or archive.with_name(archive.name + SUFFIX)
-    if not path.is_file():
-        if given is not None:
-            raise UsageError(f"there is no manifest {path}", hint="name the file that pgdrill manifest --out wrote")
-        return None
-    return parse_manifest(path.read_bytes(), name=path.name)
-
-
-def _require_promised(outline: Outline, manifest: Manifest) -> None:
-    facts, promised = manifest.archive, manifest.inventory
-    same = facts is None or facts.sha256 == outline.sha256
-    if same and (promised is None or promised.sha256 == outline.inventory.sha256):
-        return
-    differing = {t.label for t in promised.tables} ^ {t.label for t in outline.inventory.tables} if promised else set()
-    raise DamagedArchiveError(
-        f"{outline.name} is not what its manifest promises" + (f": {some(sorted(differing))}" if differing else ""),
-        hint=f"nothing was restored; see what differs: pgdrill verify {outline.name}",
-    )

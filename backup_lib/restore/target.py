@@ -52,12 +52,14 @@ class TargetServer:
         return psycopg.connect(self.conninfo(database), autocommit=True, application_name="pgdrill restore")
 
     @contextmanager
-    def maintenance(self) -> Iterator[Connection]:
+    def maintenance(self, *, avoid: Sequence[str] = ()) -> Iterator[Connection]:
         """A session in a database that is not restored into.
 
+        :param avoid: databases that it must not be in.
         :raises SourceError: in libpq's words, when no session can be had.
         """
-        conn = self._open_first([*_MAINTENANCE, *([self.database] if self.database else [])])
+        names = [*_MAINTENANCE, *([self.database] if self.database else [])]
+        conn = self._open_first([name for name in names if name not in avoid])
         with conn:
             yield conn
 

@@ -30,7 +30,8 @@ from backup_lib.errors import (
     UsageError,
 )
 from backup_lib.inventory import Inventory
-from backup_lib.restore.run import Request, Restored, carry_out, prepare
+from backup_lib.restore.prepare import Request, prepare
+from backup_lib.restore.run import Restored, carry_out
 from backup_lib.servers import Server
 
 pytestmark = pytest.mark.postgres
