@@ -27,6 +27,7 @@ from verification.restoring import Connect, create_like
 from verification.row_comparison import compare_rows
 from verification.sandbox import Sandbox
 from verification.scope import loaded_through, makes_tables, scope_of
+from verification.write_probe import probe_writes
 
 _NOT_DUMPED = Inventory(entries=(), tables=(), sequences=(), large_objects=(), complete=False)
 
@@ -72,6 +73,8 @@ def examine(
     if pair_entries(dump.entries, inventory.entries).changed:
         restored.referee, restored.referee_definitions = _ask_referee(facts, sandbox, connect, databases, options)
     restored.differences = _compare_content(dump, inventory, connect, path, databases)
+    # Last of all: until it is rolled back it changes what the others look at.
+    restored.writing = probe_writes(connect, databases, inventory.sequences)
     return restored
 
 

@@ -64,6 +64,35 @@ class Difference:
     places: tuple[str, ...] = ()  # "row 17 (key 3f2a…)", the first few
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counter:
+    """A column that a sequence fills, and whether that goes on. No values: only how they stand to one another."""
+
+    column: str
+    sequence: str
+    is_key: bool  # the column alone is unique
+    behind: bool  # the next value is not above all in the column
+    exhausted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """How one insert into a table ended."""
+
+    table: str
+    rows: int
+    code: str | None  # the server's, of its refusal
+    by: str = ""  # the constraint that refused it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """What a probe of writes saw."""
+
+    counters: tuple[Counter, ...]
+    written: tuple[Written, ...]
+
+
 @dataclass(slots=True, kw_only=True)
 class Restored:
     """What came back, asked of the sandbox after the restore."""
@@ -75,6 +104,7 @@ class Restored:
     catalog: tuple[str, ...]
     traits: Traits
     environment: Environment
+    writing: Writing | None = None
     differences: dict[tuple[str | None, str], Difference] = field(default_factory=dict)
     referee: Inventory | None = None  # None: not needed
     referee_definitions: Definitions | None = None

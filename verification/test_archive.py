@@ -61,6 +61,10 @@ def test_every_object_is_there(drill: Drill) -> None:
     demand(drill, "catalog")
 
 
+def test_it_can_be_written_to(drill: Drill) -> None:
+    demand(drill, "write-probe")
+
+
 def test_sql_check(drill: Drill, sql_check: str) -> None:
     """One query of the configuration; its name is the test's id."""
     demand(drill, f"sql:{sql_check}")

@@ -13,6 +13,7 @@ from verification.checks import (
     row_count,
     schema,
     sequences,
+    write_probe,
 )
 from verification.checks.definition import LEVELS, Check, Level
 
@@ -92,6 +93,14 @@ CHECKS: tuple[Check, ...] = (
         "by SQL, independently of pg_dump.",
         level="full",
         run=catalog.check_catalog,
+    ),
+    Check(
+        name=write_probe.NAME,
+        title="It can be written to",
+        method="One row of each table is inserted once more, with new keys, in a transaction that is rolled back: "
+        "its triggers and defaults act; and the next value of each sequence is free.",
+        level="full",
+        run=write_probe.check_writes,
     ),
 )
 
