@@ -81,76 +81,83 @@ ORDER BY 1
 # another name or not at all (row and array types, internal triggers, a partition's copies of its root's
 # constraints and triggers, NOT NULL constraints, which are unnamed before 18); and plpgsql and the schema
 # public, which every database has, but which a user may have made anew.
-CATALOG = f"""
+_CATALOG = f"""
 WITH {_MEMBERS},
 own AS MATERIALIZED (SELECT * FROM relation WHERE NOT is_member),
-object (classid, objid) AS (
-    SELECT 'pg_class'::regclass::oid, oid FROM own
-    WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+object (classid, objid, relid, other) AS (
+    SELECT 'pg_class'::regclass::oid, oid, coalesce((
+               SELECT d.refobjid FROM pg_depend d
+               WHERE own.relkind = 'S' AND d.classid = 'pg_class'::regclass AND d.objid = own.oid
+                 AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')), oid), 0
+    FROM own WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
     UNION ALL
-    SELECT 'pg_class'::regclass, i.indexrelid
+    SELECT 'pg_class'::regclass, i.indexrelid, i.indrelid, 0
     FROM pg_index i JOIN own ON own.oid = i.indrelid
     WHERE i.indisvalid OR own.relkind = 'p'
     UNION ALL
-    SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c
+    SELECT 'pg_constraint'::regclass, c.oid, c.conrelid, c.confrelid FROM pg_constraint c
     WHERE (c.contypid <> 0 OR c.conrelid IN (SELECT oid FROM own))
       AND c.connamespace IN (SELECT oid FROM namespace)
       AND c.conparentid = 0 AND c.contype NOT IN ('n', 't')
     UNION ALL
-    SELECT 'pg_trigger'::regclass, t.oid
+    SELECT 'pg_trigger'::regclass, t.oid, t.tgrelid, 0
     FROM pg_trigger t JOIN own ON own.oid = t.tgrelid
     WHERE NOT t.tgisinternal AND t.tgparentid = 0
     UNION ALL
-    SELECT 'pg_rewrite'::regclass, r.oid
+    SELECT 'pg_rewrite'::regclass, r.oid, r.ev_class, 0
     FROM pg_rewrite r JOIN own ON own.oid = r.ev_class WHERE r.rulename <> '_RETURN'
     UNION ALL
-    SELECT 'pg_policy'::regclass, p.oid
+    SELECT 'pg_policy'::regclass, p.oid, p.polrelid, 0
     FROM pg_policy p JOIN own ON own.oid = p.polrelid
     UNION ALL
-    SELECT 'pg_type'::regclass, t.oid FROM pg_type t
+    SELECT 'pg_type'::regclass, t.oid, 0, 0 FROM pg_type t
     LEFT JOIN pg_class c ON c.oid = t.typrelid
     WHERE t.typnamespace IN (SELECT oid FROM namespace) AND (t.typrelid = 0 OR c.relkind = 'c')
       AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)
     UNION ALL
-    SELECT 'pg_namespace'::regclass, oid FROM namespace WHERE nspname <> 'public'
+    SELECT 'pg_namespace'::regclass, oid, 0, 0 FROM namespace WHERE nspname <> 'public'
     UNION ALL
-    SELECT 'pg_extension'::regclass, oid FROM pg_extension WHERE extname <> 'plpgsql'
+    SELECT 'pg_extension'::regclass, oid, 0, 0 FROM pg_extension WHERE extname <> 'plpgsql'
     UNION ALL
-    SELECT 'pg_language'::regclass, oid FROM pg_language WHERE lanname <> 'plpgsql'
+    SELECT 'pg_language'::regclass, oid, 0, 0 FROM pg_language WHERE lanname <> 'plpgsql'
     UNION ALL
-    SELECT 'pg_subscription'::regclass, s.oid FROM pg_subscription s
+    SELECT 'pg_subscription'::regclass, s.oid, 0, 0 FROM pg_subscription s
     JOIN pg_database d ON d.oid = s.subdbid AND d.datname = current_database()
     UNION ALL
-    SELECT 'pg_user_mapping'::regclass, umid FROM pg_user_mappings
-    UNION ALL SELECT tableoid, oid FROM pg_proc
-    UNION ALL SELECT tableoid, oid FROM pg_cast
-    UNION ALL SELECT tableoid, oid FROM pg_operator
-    UNION ALL SELECT tableoid, oid FROM pg_opclass
-    UNION ALL SELECT tableoid, oid FROM pg_opfamily
-    UNION ALL SELECT tableoid, oid FROM pg_am
-    UNION ALL SELECT tableoid, oid FROM pg_collation
-    UNION ALL SELECT tableoid, oid FROM pg_conversion
-    UNION ALL SELECT tableoid, oid FROM pg_ts_config
-    UNION ALL SELECT tableoid, oid FROM pg_ts_dict
-    UNION ALL SELECT tableoid, oid FROM pg_ts_parser
-    UNION ALL SELECT tableoid, oid FROM pg_ts_template
-    UNION ALL SELECT tableoid, oid FROM pg_foreign_data_wrapper
-    UNION ALL SELECT tableoid, oid FROM pg_foreign_server
-    UNION ALL SELECT tableoid, oid FROM pg_event_trigger
-    UNION ALL SELECT tableoid, oid FROM pg_publication
-    UNION ALL SELECT tableoid, oid FROM pg_statistic_ext
-    UNION ALL SELECT tableoid, oid FROM pg_default_acl
-    UNION ALL SELECT tableoid, oid FROM pg_transform
+    SELECT 'pg_user_mapping'::regclass, umid, 0, 0 FROM pg_user_mappings
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_proc
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_cast
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_operator
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_opclass
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_opfamily
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_am
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_collation
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_conversion
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_ts_config
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_ts_dict
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_ts_parser
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_ts_template
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_foreign_data_wrapper
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_foreign_server
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_event_trigger
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_publication
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_statistic_ext
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_default_acl
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_transform
 )
 SELECT o.classid::bigint, o.objid::bigint, i.type || ' ' || i.identity
 FROM object o CROSS JOIN pg_identify_object(o.classid, o.objid, 0) i
 WHERE o.objid >= 16384 AND i.identity IS NOT NULL
   AND (i.schema IS NULL OR (i.schema !~ '^pg_' AND i.schema <> 'information_schema'))
   AND NOT EXISTS (SELECT FROM member m WHERE m.classid = o.classid AND m.objid = o.objid)
+"""
+CATALOG = f"""{_CATALOG}
 UNION ALL
 SELECT 'pg_largeobject_metadata'::regclass::oid::bigint, 0::bigint, 'large objects ' || count(*)
 FROM pg_largeobject_metadata HAVING count(*) > 0
 """
+# Of some tables: what belongs to them, and keys between them.
+CATALOG_OF_TABLES = f"{_CATALOG} AND o.relid = ANY(%(tables)s) AND (o.other = 0 OR o.other = ANY(%(tables)s))"
 
 # Every database has it, but a user may have made it anew: it is not demanded, only compared where it is.
 PUBLIC_SCHEMA = "SELECT tableoid::bigint, oid::bigint, 'schema public' FROM pg_namespace WHERE nspname = 'public'"

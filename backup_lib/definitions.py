@@ -9,14 +9,14 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from dataclasses import replace
 from hashlib import sha256
 
 from backup_lib.dump_events import DumpEnd, EntryStart, Event, Sql, Trailer
 from backup_lib.dump_reader import read_events
 from backup_lib.errors import DamagedManifestError, ProgramError
-from backup_lib.load_order import Table, parse_table, referenced_table, section_of
+from backup_lib.load_order import parse_table, referenced_table, section_of
 from backup_lib.manifest import PackedDefinitions
 
 _WITH_PASSWORDS = ("USER MAPPING", "SUBSCRIPTION")  # no rows need them, and no manifest may hold them
@@ -90,11 +90,20 @@ def unpack_definitions(definitions: PackedDefinitions) -> bytes:
     return text
 
 
-def without_outward_keys(
-    events: Iterable[Event], has_rows: Callable[[Table], bool], dropped: list[str]
-) -> Iterator[Event]:
+def only_entries(events: Iterable[Event], wanted: Callable[[EntryStart], bool]) -> Iterator[Event]:
+    """The events of some entries, and the session's state that each of them was written in."""
+    passing = True
+    for event in events:
+        if isinstance(event, EntryStart):
+            passing = wanted(event)
+        if passing or isinstance(event, Trailer | DumpEnd) or (isinstance(event, Sql) and _STATE.match(event.text)):
+            yield event
+
+
+def without_outward_keys(events: Iterable[Event], with_rows: Container[str], dropped: list[str]) -> Iterator[Event]:
     """The events without the foreign keys that refer to tables whose rows are not there, and what is said of them.
 
+    :param with_rows: labels of the tables that have theirs.
     :param dropped: gets the labels of the entries left out.
     """
     key: EntryStart | None = None  # a foreign key that has not said yet what it refers to
@@ -107,7 +116,7 @@ def without_outward_keys(
                 dropped.append(event.label)
         elif key is not None and isinstance(event, Sql):
             table = referenced_table(event.text)
-            if table is not None and not has_rows(table):
+            if table is not None and ".".join(table) not in with_rows:
                 dropped.append(key.label)
                 passing = False
             else:

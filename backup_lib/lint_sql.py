@@ -159,7 +159,8 @@ JOIN pg_depend d ON d.classid = p.classid AND d.objid = p.objid AND d.refobjid >
                          'pg_collation'::regclass, 'pg_ts_config'::regclass)
 LEFT JOIN pg_class c ON d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid
 CROSS JOIN pg_identify_object(d.refclassid, d.refobjid, 0) i
-WHERE (d.refclassid <> 'pg_class'::regclass OR (c.relkind IN ('r', 'p', 'S') AND NOT d.refobjid = ANY(%(tables)s)))
+WHERE (d.refclassid <> 'pg_class'::regclass
+       OR (c.relkind IN ('r', 'p', 'S') AND NOT c.relispartition AND NOT d.refobjid = ANY(%(tables)s)))
   AND i.schema IS NOT NULL AND i.schema !~ '^pg_' AND i.schema <> 'information_schema'
   AND NOT EXISTS (SELECT FROM pg_depend own
                   WHERE own.classid = 'pg_class'::regclass AND own.objid = d.refobjid AND own.deptype IN ('a', 'i')

@@ -113,11 +113,12 @@ class SnapshotDump:
     def manifest(self, inventory: Inventory, lint: tuple[Concern, ...] = ()) -> Manifest:
         """What the source holds, once counts and archive agree.
 
-        An archive of a part promises its rows, but not all objects: its catalog is empty, as that of mere data.
+        An archive of a part promises its tables with what belongs to them; one of mere data no object at all.
         """
         counts = self._agreed_counts(inventory)
-        whole = self._scope.is_whole and self._scope.kind != "data"
-        catalog, traits = self._source.described_catalog() if whole else ((), {})
+        promised = self._scope.kind in ("full", "tables") or (self._scope.kind == "schema" and self._scope.is_whole)
+        chosen = None if self._scope.is_whole else self._scope.tables
+        catalog, traits = self._source.described_catalog(chosen) if promised else ((), {})
         return Manifest(
             archive=None,
             source=self._source.facts,
@@ -134,7 +135,7 @@ class SnapshotDump:
             },
             kind=self._scope.kind,
             lint=lint,
-            definitions=self._definitions() if self._scope.kind in ("data", "tables") else None,
+            definitions=self._definitions() if self._scope.kind == "data" or not self._scope.is_whole else None,
         )
 
     def _definitions(self) -> PackedDefinitions:

@@ -105,11 +105,18 @@ def catalog(conn: Connection) -> tuple[str, ...]:
     return tuple(sorted(identity for _, _, identity in conn.execute(catalog_sql.CATALOG)))
 
 
-def described_catalog(conn: Connection) -> tuple[tuple[str, ...], Traits]:
-    """As `catalog`, with what each object is like."""
-    objects = {(kind, oid): identity for kind, oid, identity in conn.execute(catalog_sql.CATALOG)}
+def described_catalog(conn: Connection, tables: Sequence[Table] | None = None) -> tuple[tuple[str, ...], Traits]:
+    """As `catalog`, with what each object is like.
+
+    :param tables: only what belongs to these, and keys between them; default everything.
+    """
+    query, chosen = catalog_sql.CATALOG, None
+    if tables is not None:
+        query, chosen = catalog_sql.CATALOG_OF_TABLES, {"tables": [table.oid for table in tables]}
+    objects = {(kind, oid): identity for kind, oid, identity in conn.execute(query, chosen)}
     identities = tuple(sorted(objects.values()))
-    objects |= {(kind, oid): identity for kind, oid, identity in conn.execute(catalog_sql.PUBLIC_SCHEMA)}
+    if tables is None:
+        objects |= {(kind, oid): identity for kind, oid, identity in conn.execute(catalog_sql.PUBLIC_SCHEMA)}
     return identities, read_traits(conn, objects)
 
 
@@ -238,8 +245,8 @@ class SourceSession:
     def catalog(self) -> tuple[str, ...]:
         return catalog(self.conn)
 
-    def described_catalog(self) -> tuple[tuple[str, ...], Traits]:
-        return described_catalog(self.conn)
+    def described_catalog(self, tables: Sequence[Table] | None = None) -> tuple[tuple[str, ...], Traits]:
+        return described_catalog(self.conn, tables)
 
     def globals(self) -> Globals:
         return cluster.read_globals(self.conn)

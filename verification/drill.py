@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 
 from backup_lib.catalog import Found
-from backup_lib.definitions import unpack_definitions
+from backup_lib.definitions import unpack_definitions, without_outward_keys
 from backup_lib.dump_text import Heading, digest_archive, read_heading
 from backup_lib.errors import BackupError, DamagedArchiveError, DamagedManifestError, StoreError, UsageError
 from backup_lib.inventory import major_of
@@ -48,7 +48,8 @@ from verification.restoring import (
     restore_rows,
 )
 from verification.sandbox.choice import Chosen, open_sandbox
-from verification.scope import makes_tables, scope_of
+from verification.scaffold import scaffold_of, tables_of
+from verification.scope import Scope, makes_tables, scope_of
 from verification.suppressing import suppress
 
 __all__ = ["Drill", "Judged", "Plan"]
@@ -274,9 +275,15 @@ class Drill:
         self._connect = connect = connector(sandbox)
         database, refused = prepare(connect, manifest, heading)
         scope = scope_of(facts.expect, manifest, None)
-        mending = Mending(connect, has_globals=manifest is not None, only_tables=scope.kind == "tables")
+        mending = Mending(
+            connect,
+            has_globals=manifest is not None,
+            only_tables=scope.kind == "tables",
+            scaffold=scaffold_of(connect, manifest, scope),
+        )
         with self.phases.watched(RESTORE):
-            facts.load = self._load(connect, database, mending, holds_rows_only=scope.kind == "data")
+            facts.load = self._load(connect, database, mending, scope)
+        facts.load.errors[:0] = mending.lacking()
         for section in (PRE_DATA, DATA, POST_DATA):
             begun = facts.load.section_began.get(section, time.monotonic())
             self.phases.add(section, begun, facts.load.section_s.get(section, 0.0), overlaps=section == DATA)
@@ -285,26 +292,27 @@ class Drill:
             refused += finish(connect, manifest)
         facts.load.errors.extend(refused)
         facts.made_by_drill += mending.made_labels()
-        self.not_proved += mending.sentences()
+        self.not_proved += mending.sentences() + without_keys(facts.outward_keys)
         with self.phases.clock(ANALYZE):
             for name in self._databases:
                 self.not_proved += analyze(connect, name, jobs=self.plan.jobs)
         with self.phases.clock(FIRST_QUERY), closing(connect(self._databases[-1])) as connection:
             connection.execute("SELECT count(*) FROM pg_catalog.pg_class").fetchone()
 
-    def _load(self, connect: Connect, database: str, mending: Mending, *, holds_rows_only: bool) -> LoadReport:
+    def _load(self, connect: Connect, database: str, mending: Mending, scope: Scope) -> LoadReport:
+        """The archive, with what its kind needs around it; keys to tables that it leaves out are not made."""
         facts, manifest = self.facts, self.facts.manifest
-        definitions = manifest.definitions if manifest is not None else None
         loader = partial(Loader, connect, database, jobs=self.plan.jobs, mend=mending)
         common: dict[str, Any] = {"open_loader": loader, "mending": mending}
-        if manifest is not None and definitions is not None and holds_rows_only:
-            loaded = restore_rows(
-                self.path, facts.archived, self.phases, **common, definitions=definitions, promised=manifest.row_counts
-            )
-            self.not_proved += without_keys(loaded.outward_keys)
-            facts.made_by_drill = loaded.made
+        if manifest is not None and manifest.definitions is not None and scope.kind == "data":
+            loaded = restore_rows(self.path, facts.archived, self.phases, **common, manifest=manifest)
+            facts.made_by_drill, facts.outward_keys = loaded.made, loaded.outward_keys
             return loaded.report
+        outward: list[str] = []
+        if manifest is not None and scope.is_part:
+            common["passing"] = lambda events: without_outward_keys(events, tables_of(manifest), outward)
         report = restore_archive(self.path, facts.archived, self.phases, **common)
+        facts.outward_keys = tuple(outward)
         dump = facts.archived.inventory
         if scope_of(facts.expect, manifest, dump).kind == "data" and not makes_tables(dump):
             raise UsageError(

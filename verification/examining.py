@@ -26,6 +26,7 @@ from verification.referee import build_referee
 from verification.restoring import Connect, create_like
 from verification.row_comparison import compare_rows
 from verification.sandbox import Sandbox
+from verification.scaffold import scaffold_of
 from verification.scope import loaded_through, makes_tables, scope_of
 from verification.write_probe import probe_writes
 
@@ -112,7 +113,13 @@ def _ask_referee(
             create_like(connection, REFEREE, like, None)
         encoding = (dump.encoding if dump is not None else None) or "UTF8"
         part, texts = build_referee(
-            sandbox, connect, facts.archived.definitions, database=section, encoding=encoding, options=options
+            sandbox,
+            connect,
+            facts.archived.definitions,
+            database=section,
+            encoding=encoding,
+            options=options,
+            mend=scaffold_of(connect, facts.manifest, scope_of(facts.expect, facts.manifest, dump)),
         )
         for entry, text in texts:
             definitions.add(entry, text)

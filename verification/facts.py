@@ -139,6 +139,7 @@ class Facts:
     server_major: int | None = None
     obstacle: str | None = None  # why the drill could not go on
     obstacle_hint: str = ""
+    outward_keys: tuple[str, ...] = ()  # labels of foreign keys not made: to tables whose rows the archive leaves out
     made_by_drill: tuple[str, ...] = ()  # labels of entries that stand for what the drill had to make itself
 
     @property

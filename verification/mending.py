@@ -8,6 +8,10 @@ from collections.abc import Callable
 import psycopg
 from psycopg import sql
 
+from backup_lib.plain_loader import StatementError
+from verification.findings import some
+from verification.scaffold import Scaffold
+
 Connect = Callable[[str], psycopg.Connection[tuple[object, ...]]]
 
 _ROLE = re.compile(r'role "(.*)" does not exist')
@@ -28,9 +32,13 @@ class Mending:
 
     :param has_globals: the manifest brought the roles and tablespaces, so one that is missing is a fault.
     :param only_tables: the archive is known to hold single tables.
+    :param scaffold: definitions of what the archive leaves out.
     """
 
-    def __init__(self, connect: Connect, *, has_globals: bool, only_tables: bool) -> None:
+    def __init__(
+        self, connect: Connect, *, has_globals: bool, only_tables: bool, scaffold: Scaffold | None = None
+    ) -> None:
+        self._scaffold = scaffold
         self._connect = connect
         self._has_globals = has_globals
         self._only_tables = only_tables
@@ -50,6 +58,8 @@ class Mending:
             if found := _TABLESPACE.fullmatch(message):
                 statement = "CREATE TABLESPACE {} LOCATION ''"
                 return self._make(database, statement, found[1], self.tablespaces, "tablespace")
+        if self._scaffold is not None:
+            return self._scaffold(exc, database)
         if (found := _SCHEMA.fullmatch(message)) and (self._only_tables or self._types <= _OF_TABLES):
             return self._make(database, "CREATE SCHEMA {}", found[1], self.schemas, "schema")
         return None
@@ -65,11 +75,21 @@ class Mending:
 
     def made_labels(self) -> tuple[str, ...]:
         """As entries of a dump of the restored database name what was made in it."""
-        return tuple(f"SCHEMA {name}" for name in self.schemas)
+        made = self._scaffold.others if self._scaffold is not None and self._scaffold.made else ()
+        return (*(f"SCHEMA {name}" for name in self.schemas), *made)
+
+    def lacking(self) -> list[StatementError]:
+        """What the scaffold needs and this server does not have; what the archive meets then follows from it."""
+        return list(self._scaffold.lacking.values()) if self._scaffold is not None else []
 
     def sentences(self) -> list[str]:
         """For the record: what a restore elsewhere needs beforehand."""
-        return [
+        scaffold = self._scaffold.made if self._scaffold is not None else []
+        said = [
+            f"The archive does not hold {some(scaffold)}: the drill made these, empty, from the manifest's "
+            "definitions; a restore needs what its tables use of them beforehand."
+        ]
+        return said * bool(scaffold) + [
             f"The archive does not hold the {what} it needs; the drill made {', '.join(sorted(made))}."
             for what, made in (("roles", self.roles), ("schemas", self.schemas), ("tablespaces", self.tablespaces))
             if made

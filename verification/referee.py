@@ -14,7 +14,7 @@ import psycopg
 
 from backup_lib.dump_reader import DumpEnd, EntryStart, Event, InventoryBuilder, Sql, read_events
 from backup_lib.inventory import Inventory
-from backup_lib.plain_loader import Loader
+from backup_lib.plain_loader import Loader, Mend
 from verification.facts import Definitions, is_of_database
 from verification.sandbox import Sandbox
 
@@ -34,14 +34,16 @@ def build_referee(
     database: str | None,
     encoding: str,
     options: tuple[str, ...],
+    mend: Mend | None = None,
 ) -> tuple[Inventory, Definitions]:
     """Build one database from its definitions, dump it, and drop nothing: the sandbox is thrown away anyway.
 
     :param database: the section of the archive, as its entries name it.
     :param encoding: the dump's client_encoding.
     :param options: those the restored database was dumped with.
+    :param mend: makes what a part of a database stands on.
     """
-    with Loader(connect, DATABASE) as loader:
+    with Loader(connect, DATABASE, mend=mend) as loader:
         loader.load(_events(definitions, database, encoding))
     texts = Definitions()
     builder = InventoryBuilder(on_definition=texts.add)

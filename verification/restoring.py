@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from backup_lib.dump_reader import read_events
 from backup_lib.dump_text import Heading, Stored, digest_archive, open_dump_text
 from backup_lib.errors import DamagedArchiveError
 from backup_lib.inventory_builder import InventoryBuilder
-from backup_lib.manifest import Environment, Manifest, PackedDefinitions
+from backup_lib.manifest import Environment, Manifest
 from backup_lib.plain_loader import Loader, LoadReport, StatementError, message_without_values
 from verification.facts import Archived
 from verification.mending import Mending
@@ -56,16 +56,23 @@ def read_archive(path: Path, archived: Archived, phases: Phases) -> None:
 
 
 def restore_archive(
-    path: Path, archived: Archived, phases: Phases, *, open_loader: Callable[..., Loader], mending: Mending
+    path: Path,
+    archived: Archived,
+    phases: Phases,
+    *,
+    open_loader: Callable[..., Loader],
+    mending: Mending,
+    passing: Callable[[Iterator[Event]], Iterator[Event]] = iter,
 ) -> LoadReport:
     """Read the archive and load it.
 
     :param open_loader: a Loader of the database it goes into.
+    :param passing: which of its events are loaded.
     :raises psycopg.OperationalError: when the server goes away.
     """
     with open_loader(truncate=True) as loader:
         with _reading(path, archived, phases) as events:
-            for event in events:
+            for event in passing(events):
                 if isinstance(event, EntryStart):
                     mending.saw(event.type)
                 loader.feed(event)
@@ -77,7 +84,7 @@ class RowsLoaded(NamedTuple):
 
     report: LoadReport
     made: tuple[str, ...]
-    outward_keys: list[str]
+    outward_keys: tuple[str, ...]
 
 
 def restore_rows(
@@ -87,23 +94,23 @@ def restore_rows(
     *,
     open_loader: Callable[..., Loader],
     mending: Mending,
-    definitions: PackedDefinitions,
-    promised: Collection[str],
+    manifest: Manifest,
 ) -> RowsLoaded:
     """Load an archive of mere rows into tables made from the manifest's definitions; keys and indexes come last.
 
-    :param promised: labels of the tables whose rows it has.
+    :raises ValueError: when the manifest has no definitions.
     """
-    before, after = around_rows(definitions)
+    if manifest.definitions is None:
+        raise ValueError("rows are loaded into what the manifest's definitions make")
+    before, after = around_rows(manifest.definitions)
     outward: list[str] = []
     with open_loader() as loader:
         report = loader.load(before)
     report.add(restore_archive(path, archived, phases, open_loader=open_loader, mending=mending))
     with open_loader() as loader:
-        keys = without_outward_keys(after, lambda table: ".".join(table) in promised, outward)
-        report.add(loader.load(keys))
+        report.add(loader.load(without_outward_keys(after, manifest.row_counts, outward)))
     made = tuple(event.label for event in (*before, *after) if isinstance(event, EntryStart))
-    return RowsLoaded(report, made, outward)
+    return RowsLoaded(report, made, tuple(outward))
 
 
 @contextmanager

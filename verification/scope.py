@@ -8,6 +8,7 @@ from backup_lib.inventory import Inventory, TableData
 from backup_lib.load_order import Table, parse_table
 from backup_lib.manifest import Manifest
 
+_SELECTING = ("--exclude-table=", "--exclude-schema=", "--table=", "--schema=")  # not --schema-only
 KINDS = ("full", "schema", "data")
 
 
@@ -16,6 +17,7 @@ class Scope:
     kind: str  # full, schema, data, tables
     said_by: str  # --expect, manifest, dump
     tables: tuple[str, ...] = ()  # names or patterns, of --expect
+    is_part: bool = False  # pg_dump was told to take or leave tables by name
 
     @property
     def is_whole(self) -> bool:
@@ -34,8 +36,10 @@ def scope_of(expect: tuple[str, ...], manifest: Manifest | None, dump: Inventory
         facts = manifest.archive
         if facts is None:  # recorded at the source, beside somebody else's dump of the database
             return Scope(kind=manifest.kind, said_by="manifest")
-        left_out = any(option.startswith("--exclude") for option in facts.options)
-        return Scope(kind="tables" if left_out and facts.kind == "full" else facts.kind, said_by="manifest")
+        by_name = any(option.startswith(_SELECTING) for option in facts.options)
+        return Scope(
+            kind="tables" if by_name and facts.kind == "full" else facts.kind, said_by="manifest", is_part=by_name
+        )
     if dump is not None and dump.entries and not (dump.tables or dump.sequences):
         return Scope(kind="schema", said_by="dump")
     if dump is not None and dump.tables and not makes_tables(dump):

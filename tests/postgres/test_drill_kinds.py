@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from drilling import DrillOf, PgDump, rewrite, told
+from drilling import DrillOf, PgDump, execute, reseal, rewrite, told
 
 from backup_lib.backup import make_backup, record_manifest
 from backup_lib.definitions import unpack_definitions
@@ -156,3 +157,56 @@ def test_an_archive_that_holds_what_its_kind_must_not_is_a_fault_by_name(
         found = {f.object for f in record.findings if f.status == "fault" and f.check == "completeness"}
         assert subjects <= found, (kind, told(record))
         assert parse_manifest(path.with_name(path.name + SUFFIX).read_bytes()) == manifest
+
+
+@pytest.mark.parametrize(
+    ("major", "wanted", "left_out"),
+    [
+        pytest.param(15, {"tables": ["jefe"]}, "jefe_de", id="table-15"),
+        pytest.param(18, {"tables": ["equipo"], "format": "custom"}, "equipo_jefe_fkey", id="table-18"),
+        pytest.param(18, {"exclude_tables": ["jefe"]}, "equipo_jefe_fkey", id="exclude-18"),
+        pytest.param(18, {"tables": ["jefe"], "kind": "schema"}, "jefe_de", id="schema-18"),
+    ],
+)
+def test_a_part_stands_on_what_the_manifest_defines_and_the_record_says_on_what(
+    server_of: ServerOf, circle: Callable[[Server], str], drill_of: DrillOf, tmp_path: Path,
+    major: int, wanted: dict[str, Any], left_out: str,
+) -> None:  # fmt: skip
+    server = server_of(major)
+    dsn = circle(server)
+    execute(
+        dsn,
+        "CREATE VIEW public.equipos AS SELECT e.*, j.estado FROM public.equipo e JOIN public.jefe j ON j.id = e.jefe",
+    )
+    path, manifest = archive_of(dsn, tmp_path, server, **wanted)
+    record = drill_of(path)
+    assert record.verdict == "verified", told(record)
+    said = "\n".join(record.not_proved)
+    assert f"{left_out}: the tables referred to" in said
+    if "exclude_tables" in wanted:
+        assert "TABLE public.jefe" in said
+    elif wanted["tables"] == ["jefe"]:
+        assert "TYPE public.estado" in said
+    else:
+        assert "FUNCTION public.iva(numeric)" in said
+    if wanted.get("kind") != "schema":
+        assert "table public.jefe" in manifest.catalog or "table public.equipo" in manifest.catalog
+        assert not any("jefe_de" in identity or "equipo_jefe_fkey" in identity for identity in manifest.catalog)
+
+
+@BOTH
+def test_a_table_that_lost_what_belongs_to_it_is_caught_though_the_manifest_agrees(
+    server_of: ServerOf, circle: Callable[[Server], str], drill_of: DrillOf, tmp_path: Path, major: int
+) -> None:
+    server = server_of(major)
+    path, _ = archive_of(circle(server), tmp_path, server, tables=["equipo"])
+    whose = "equipo_monto_idx; Type: INDEX|equipo equipo_pkey; Type: CONSTRAINT|equipo id; Type: DEFAULT"
+    entries = rf"-- Name: (?:{whose});[^\n]*\n--\n\n[^;]*;\n".encode()
+    rewrite(path, lambda text: re.sub(entries, b"", text))
+    reseal(path, lying=True)
+    record = drill_of(path)
+    assert record.verdict == "failed", told(record)
+    found = faults(record)
+    assert found["index public.equipo_monto_idx"] == "catalog"
+    assert found["table constraint equipo_pkey on public.equipo"] == "catalog"
+    assert found["table public.equipo"] == "catalog", "its column lost its default"

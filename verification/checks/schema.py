@@ -77,6 +77,8 @@ def _brought_back(facts: Facts, restored: Restored) -> list[Finding]:
     without = lacked(facts)
     found = []
     for label in (dump.entries[a].label for a in pairs.missing):
+        if label in facts.outward_keys:
+            continue
         finding = _fault(label, "restored, as archived", "not there after the restore")
         found.append(excused(finding) if label in without else finding)
     found += [
