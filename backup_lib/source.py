@@ -162,15 +162,33 @@ def count_rows(conn: Connection, tables: Sequence[Table]) -> dict[int, int]:
     stored = [table for table in tables if table.has_rows and table.countable and _may_read(table)]
     counts: dict[int, int] = {}
     for start in range(0, len(stored), _TABLES_PER_QUERY):
+        chunk = stored[start : start + _TABLES_PER_QUERY]
         query = sql.SQL(" UNION ALL ").join(
-            sql.SQL("SELECT {}::oid::bigint, count(*) FROM ONLY {}").format(
-                table.oid, sql.Identifier(table.schema, table.name)
-            )
-            for table in stored[start : start + _TABLES_PER_QUERY]
+            sql.SQL("SELECT {}::oid::bigint, count(*) FROM ONLY {}").format(table.oid, _named(table)) for table in chunk
         )
-        with conn.transaction(force_rollback=True):  # a savepoint's rollback gives the locks back
-            counts.update(cast(Iterator[tuple[int, int]], conn.execute(query)))
+        try:
+            with conn.transaction(force_rollback=True):  # a savepoint's rollback gives the locks back
+                counts.update(cast(Iterator[tuple[int, int]], conn.execute(query)))
+        except psycopg.ProgrammingError:
+            counts.update((table.oid, _count_copied(conn, table)) for table in chunk)
     return counts
+
+
+def _count_copied(conn: Connection, table: Table) -> int:
+    """Count one table's rows as pg_dump reads them.
+
+    Planning a query runs the functions of its indexes, and one that needs a search_path fails; COPY plans nothing.
+    """
+    with conn.transaction(force_rollback=True):
+        if table.kind != "r":
+            row = conn.execute(sql.SQL("SELECT count(*) FROM ONLY {}").format(_named(table))).fetchone()
+            return int(row[0]) if row else 0
+        with conn.cursor().copy(sql.SQL("COPY {} TO STDOUT").format(_named(table))) as rows:
+            return sum(bytes(chunk).count(b"\n") for chunk in rows)
+
+
+def _named(table: Table) -> sql.Identifier:
+    return sql.Identifier(table.schema, table.name)
 
 
 def sum_up(counts: Mapping[int, int], tables: Sequence[Table]) -> dict[str, int]:

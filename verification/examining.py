@@ -71,7 +71,8 @@ def examine(
         traits=traits,
         environment=environment,
     )
-    if pair_entries(dump.entries, inventory.entries).changed:
+    pairs = pair_entries(dump.entries, inventory.entries)
+    if pairs.changed or (pairs.missing and restored.is_by_another_pg_dump(dump)):
         restored.referee, restored.referee_definitions = _ask_referee(facts, sandbox, connect, databases, options)
     restored.differences = _compare_content(dump, inventory, connect, path, databases)
     # Last of all: until it is rolled back it changes what the others look at.

@@ -109,6 +109,10 @@ class Restored:
     referee: Inventory | None = None  # None: not needed
     referee_definitions: Definitions | None = None
 
+    def is_by_another_pg_dump(self, archived: Inventory) -> bool:
+        """Whether the archive was written by another major, which may write entries that this one leaves out."""
+        return major_of(archived.dump_version) != major_of(self.inventory.dump_version)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:

@@ -76,4 +76,13 @@ def rows_by_table(dump: Inventory) -> dict[str, int]:
 
 def tables_in_catalog(catalog: tuple[str, ...]) -> set[str]:
     """Labels of the tables among the identities, as `pg_identify_object` writes them: `table public."Odd"`."""
-    return {".".join(parse_table(name.removeprefix("table "))) for name in catalog if name.startswith("table ")}
+    return _labels(catalog, "table ")
+
+
+def views_in_catalog(catalog: tuple[str, ...]) -> set[str]:
+    """Labels of the materialized views among the identities, which have rows as well."""
+    return _labels(catalog, "materialized view ")
+
+
+def _labels(catalog: tuple[str, ...], kind: str) -> set[str]:
+    return {".".join(parse_table(name.removeprefix(kind))) for name in catalog if name.startswith(kind)}

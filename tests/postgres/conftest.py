@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -54,3 +55,18 @@ def pg_dump() -> PgDump:
         return path
 
     return pg_dump
+
+
+@pytest.fixture
+def drilled() -> Iterator[Callable[[Path], Drill]]:
+    """`drilled(path)`: a drill whose sandbox is still there."""
+    with ExitStack() as cleanup:
+
+        def drilled(path: Path) -> Drill:
+            (found,) = resolve([str(path)], path.parent)
+            drill = cleanup.enter_context(Drill(found, path, Plan(sandbox="embedded"), drill_id="test"))
+            cleanup.callback(drill.close)
+            drill.judge_all()
+            return drill
+
+        yield drilled

@@ -30,6 +30,7 @@ def test_an_archive_of_an_older_major_is_verified_and_said_to_be_cross_major(
     server_of: Callable[[int], Server], fresh_database: Callable[..., str], psql: Callable[..., None],
     drill_of: DrillOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, major: int, wanted: dict[str, Any],
 ) -> None:  # fmt: skip
+    """Trap 5: NOT NULL is a constraint from 18 on, and views are worded otherwise."""
     server = server_of(major)
     dsn = fresh_database(server)
     psql(server, dsn, EVERY_OBJECT + REWORDED)

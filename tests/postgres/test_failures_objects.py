@@ -215,6 +215,7 @@ def cases(*groups: dict[str, Fault]) -> list[object]:
 
 @pytest.mark.parametrize(("faults", "name"), cases(*ALTERED, TAMPERED))
 def test_an_object_altered_in_the_archive_is_named(spoil: Spoil, faults: dict[str, Fault], name: str) -> None:
+    """Row 32 and Trap 2: definitions are compared, not names alone; a generated column's expression is one."""
     record = spoil(faults, lying=False)
     assert record.verdict == "failed", told(record)
     assert names(record, faults[name]), told(record)
@@ -222,6 +223,7 @@ def test_an_object_altered_in_the_archive_is_named(spoil: Spoil, faults: dict[st
 
 @pytest.mark.parametrize(("faults", "name"), cases(*LOST))
 def test_an_object_lost_from_the_archive_is_named(spoil: Spoil, faults: dict[str, Fault], name: str) -> None:
+    """Row 29: a sequence's value and an identity among them."""
     record = spoil(faults, lying=False)
     assert record.verdict == "failed", told(record)
     assert names(record, faults[name]), told(record)

@@ -22,7 +22,7 @@ def check_environment(facts: Facts) -> list[Finding]:
         return [not_compared(NAME, "without a manifest the source's encoding, locale and settings are not known")]
     there = facts.manifest.environment
     whole = scope_of(facts.expect, facts.manifest, facts.archived.inventory).kind in ("full", "schema")
-    found = _encoding(there, here) + _locale(there, here)
+    found = _text_encoding(facts) + _encoding(there, here) + _locale(there, here)
     if whole:
         found += _extensions(facts, there, here) + _settings(there, here)
     found += _invalid_indexes(there) + [
@@ -59,6 +59,23 @@ def _concern(concern: Concern) -> Finding:
         why=concern.why,
         hint=f"at the source: {concern.hint}",
     )
+
+
+def _text_encoding(facts: Facts) -> list[Finding]:
+    """The same bytes said to be in another encoding are other texts, though every digest of them agrees."""
+    manifest, dump = facts.manifest, facts.archived.inventory
+    if manifest is None or manifest.archive is None or dump is None or not dump.encoding:
+        return []
+    if dump.encoding == manifest.environment.encoding:  # pgdrill's own dumps are in the database's
+        return []
+    return [
+        Finding(
+            check=NAME, object="client_encoding", status="fault", cause="archive",
+            expected=f"text in {manifest.environment.encoding}, the database's encoding",
+            actual=f"text said to be in {dump.encoding}", why="every letter beyond ASCII would be read as another one",
+            hint="take another backup with `pgdrill backup`, and find out what wrote or changed this archive",
+        )
+    ]  # fmt: skip
 
 
 def _encoding(there: Environment, here: Environment) -> list[Finding]:

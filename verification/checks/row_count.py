@@ -6,7 +6,14 @@ from verification.checks.restore import lacked
 from verification.facts import Facts
 from verification.finding import Finding, match
 from verification.findings import excused, not_reached
-from verification.scope import loaded_through, rows_by_table, scope_of, table_label, tables_in_catalog
+from verification.scope import (
+    loaded_through,
+    rows_by_table,
+    scope_of,
+    table_label,
+    tables_in_catalog,
+    views_in_catalog,
+)
 
 NAME = "row-count"
 
@@ -23,7 +30,30 @@ def check_row_counts(facts: Facts) -> list[Finding]:
         _judge(table, promised, archived.get(table), restored.row_counts.get(table), without)
         for table in sorted(archived.keys() | promised_tables(facts))
     ]
-    return found or [_nothing(facts)]
+    return (found or [_nothing(facts)]) + _of_extensions(facts)
+
+
+def _of_extensions(facts: Facts) -> list[Finding]:
+    """Tables that belong to an extension, which alone decides whether pg_dump writes their rows: said, not judged."""
+    manifest, restored = facts.manifest, facts.restored
+    if manifest is None or restored is None or not scope_of(facts.expect, manifest, None).is_whole:
+        return []
+    there = restored.row_counts
+    own = tables_in_catalog(manifest.catalog) | views_in_catalog(manifest.catalog)
+    return [
+        Finding(
+            check=NAME,
+            object=table,
+            status="note",
+            cause="source",
+            expected=f"{rows} rows at the source, in a table that belongs to an extension",
+            actual="no such table" if table not in there else f"{there[table]} rows made by the extension",
+            why="pg_dump leaves such a table out unless its extension registers it: these rows are in no archive",
+            hint=f"if they matter: pg_extension_config_dump in the extension, or copy {table} apart",
+        )
+        for table, rows in sorted(manifest.row_counts.items())
+        if table not in own and rows and there.get(table) != rows
+    ]
 
 
 def promised_tables(facts: Facts) -> set[str]:
