@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from backup_lib.emergency.readiness import Readiness
     from backup_lib.emergency.run import Commands, Emergency
     from backup_lib.emergency.state import State
-    from backup_lib.restore.prepare import Request
+    from backup_lib.restore.prepare import Prepared, Request
 
 Mode = Literal["begin", "resume", "rollback"]
 _STDERR = 2  # its file descriptor
@@ -27,9 +28,11 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 
 def run_emergency(
     mode: Mode,
-    build_request: Callable[[str | None], Request],
+    locate: Callable[[str | None], AbstractContextManager[tuple[str, Path]]],
+    build_request: Callable[[Path], Request],
     commands: Commands,
     *,
+    dsn: str,
     live: str,
     state_file: Path | None,
     yes: bool,
@@ -38,37 +41,31 @@ def run_emergency(
 ) -> None:
     """Carry the procedure out, or go on with it, or go back.
 
-    :param build_request: makes the restore's request of an archive's path, or of None: the one asked for.
+    :param locate: what finds an archive again, and its path here; of None the one that was asked for.
     """
-    from backup_lib.emergency.readiness import begin, check
     from backup_lib.emergency.run import Emergency
-    from backup_lib.emergency.state import only_one, read_state, require_under_way, write_state
+    from backup_lib.emergency.state import only_one, read_state, require_under_way
     from backup_lib.restore.target import TargetServer
 
     path = state_file or Path(f"pgdrill-emergency-{live}.json".replace("/", "_"))
     tell = say if as_json else put
-    with only_one(path):
+    with only_one(path), ExitStack() as cleanup:
         previous = read_state(path)
-        prepared = None
+        prepared, request = None, None
         if mode == "begin":
-            request = build_request(None)
-            readiness = check(request, live, datetime.now(UTC), progress=Progress("read"))
-            _put_readiness(readiness, live, commands, to_stderr=as_json)
-            if dry_run:
-                raise typer.Exit(3 if readiness.obstacles else 0)
-            state = begin(readiness, live, previous, path)
-            _confirm(f"restore {live} now", yes=yes)
-            write_state(path, state)
-            prepared = readiness.prepared
+            name, archive = cleanup.enter_context(locate(None))
+            request = build_request(archive)
+            state, prepared = _begin(request, name, live, previous, path, commands, yes=yes, dry_run=dry_run, tell=tell)
         else:
             state = require_under_way(previous, path, finished=mode == "rollback")
-            request = build_request(state.archive)
             _confirm(f"{'go on with' if mode == 'resume' else 'roll back'} the emergency restore of {live}", yes=yes)
+        if mode == "resume":
+            request = build_request(cleanup.enter_context(locate(state.archive))[1])
         progress = Progress("read and written")
         output = _STDERR if as_json else None  # what commands print is no data
-        work = Emergency(state, path, TargetServer(request.dsn), commands, tell, progress=progress, output=output)
+        work = Emergency(state, path, TargetServer(dsn), commands, tell, progress=progress, output=output)
         try:
-            if mode == "rollback":
+            if request is None:
                 work.roll_back()
             else:
                 work.run(request, prepared)
@@ -79,18 +76,46 @@ def run_emergency(
     _put_end(work, mode, tell)
 
 
+def _begin(
+    request: Request,
+    name: str,
+    live: str,
+    previous: State | None,
+    path: Path,
+    commands: Commands,
+    *,
+    yes: bool,
+    dry_run: bool,
+    tell: Callable[[str], object],
+) -> tuple[State, Prepared]:
+    from backup_lib.emergency.readiness import begin, check
+    from backup_lib.emergency.state import write_state
+
+    progress = Progress("read")
+    try:
+        readiness = check(request, live, datetime.now(UTC), progress=progress)
+    finally:
+        progress.done()
+    _put_readiness(readiness, live, commands, tell)
+    if dry_run:
+        raise typer.Exit(3 if readiness.obstacles else 0)
+    state = begin(readiness, name, live, previous, path)
+    _confirm(f"restore {live} now", yes=yes)
+    write_state(path, state)
+    return state, readiness.prepared
+
+
 def _put_end(work: Emergency, mode: Mode, tell: Callable[[str], object]) -> None:
     tell(work.what_is_live())
     if mode != "rollback" and work.state.live_oid is not None:
         tell(f'go back: pgdrill restore --rollback; when all is well: DROP DATABASE "{work.state.old}"')
 
 
-def _put_readiness(readiness: Readiness, live: str, commands: Commands, *, to_stderr: bool) -> None:
+def _put_readiness(readiness: Readiness, live: str, commands: Commands, tell: Callable[[str], object]) -> None:
     from dataclasses import replace
 
     plan = replace(readiness.prepared.plan, notes=readiness.notes, obstacles=readiness.obstacles)
-    put_plan(plan, to_stderr=to_stderr)
-    tell = say if to_stderr else put
+    put_plan(plan, to_stderr=tell is say)
     size = render_size(readiness.live_bytes)
     tell(f"  then        {live} ({size}, {readiness.sessions} sessions, which are ended) changes names with it")
     for word, command in (("stop", commands.stop), ("start", commands.start),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -115,9 +117,9 @@ def restore(
         raise UsageError("--to-database and --create-database name two targets", hint="leave one of them out")
     target = choose_dsn(dsn)
 
-    def build_request(path: str | None) -> Request:
+    def build_request(path: Path) -> Request:
         return Request(
-            archive=Path(path) if path else find_archive(archive or _missing(), backups),
+            archive=path,
             dsn=target,
             manifest=manifest,
             what=_what(schema_only=schema_only, data_only=data_only),
@@ -134,7 +136,8 @@ def restore(
     interrupt_on_sigterm()
     modes: list[Mode] = [mode for mode, asked in zip(MODES, (emergency, resume, rollback), strict=True) if asked]
     if not modes:
-        _restore(build_request(None), dry_run=dry_run, as_json=as_json)
+        with located(archive or _missing(), backups) as (_, path):
+            _restore(build_request(path), dry_run=dry_run, as_json=as_json)
         return
     if no_owner:
         raise UsageError(
@@ -154,8 +157,10 @@ def restore(
     )
     run_emergency(
         modes[0],
+        lambda again: located(again or archive or _missing(), backups),
         build_request,
         commands,
+        dsn=target,
         live=to_database or database_of(target),
         state_file=state,
         yes=yes,
@@ -209,16 +214,20 @@ def database_of(dsn: str) -> str:
     return str(name)
 
 
-def find_archive(request: str, backups: str | Path) -> Path:
-    """The one archive that is meant, on this machine."""
+@contextmanager
+def located(request: str, backups: str | Path) -> Iterator[tuple[str, Path]]:
+    """What finds the one archive again that is meant, and its path here: one in a bucket is brought first."""
     from backup_lib.catalog import resolve
+    from verification.fetching import fetch, place_here
 
-    found = resolve([request], backups)
-    if len(found) > 1:
-        raise UsageError(f"{request} means {len(found)} archives", hint=f"name one of them, such as {found[0].name}")
-    if found[0].path is None:
-        raise UsageError(f"{found[0].name} does not lie on this machine", hint="copy it here first")
-    return found[0].path
+    (found, *others) = resolve([request], backups)
+    if others:
+        raise UsageError(f"{request} means {len(others) + 1} archives", hint=f"name one of them, such as {found.name}")
+    with place_here(found) as path:
+        fetch(found, path)
+        if found.path is None and found.has_manifest:
+            path.with_name(found.manifest_name).write_bytes(b"".join(found.store.open_read(found.manifest_name)))
+        yield (str(path.absolute()) if found.path else found.name), path
 
 
 def interrupt_on_sigterm() -> None:

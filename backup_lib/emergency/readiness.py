@@ -137,9 +137,10 @@ def _notes(prepared: Prepared, live: str, live_oid: int | None, slots: int) -> l
     return notes
 
 
-def begin(readiness: Readiness, live: str, previous: State | None, path: Path) -> State:
+def begin(readiness: Readiness, archive: str, live: str, previous: State | None, path: Path) -> State:
     """The state of a new emergency restore; not written yet.
 
+    :param archive: what finds the archive again.
     :raises RestoreError: when the pre-checks found obstacles.
     :raises UsageError: when another one is half done.
     """
@@ -151,7 +152,7 @@ def begin(readiness: Readiness, live: str, previous: State | None, path: Path) -
     prepared = readiness.prepared
     stamp = prepared.plan.database.rpartition("_new_")[2]
     return State(
-        archive=str(prepared.request.archive.absolute()),
+        archive=archive,
         sha256=prepared.outline.sha256,
         system_identifier=readiness.system_identifier,
         live=live,

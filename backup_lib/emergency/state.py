@@ -34,7 +34,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """Never holds a connection string: it may hold a password."""
 
-    archive: str  # path
+    archive: str  # path, or its name where it lies in a bucket
     sha256: str  # of the archive as stored
     system_identifier: str  # of the server
     live: str  # the database that the application uses

@@ -21,6 +21,7 @@ import msgspec
 import psycopg
 import pytest
 from drilling import PgDump, execute, rewrite
+from object_stores import BUCKET, Bucket, client_of
 from typer.testing import CliRunner
 
 from backup_lib.backup import make_backup
@@ -375,6 +376,23 @@ def test_a_lost_live_database_is_made_anew(live_of: Callable[..., Live]) -> None
     assert "there is no database" in out
     assert live.rows() == _GOOD
     assert live.databases() == [live.name]
+
+
+def test_an_archive_in_a_bucket_is_brought_and_found_again(
+    live_of: Callable[..., Live], use_s3: Callable[[str], Bucket], moto_endpoint: str
+) -> None:
+    live, place = live_of(), use_s3(moto_endpoint)()
+    client, prefix = client_of(moto_endpoint), place.rpartition("/")[2]
+    for path in (live.archive, live.archive.with_name(f"{live.archive.name}.manifest.json")):
+        client.put_object(Bucket=BUCKET, Key=f"{prefix}/{path.name}", Body=path.read_bytes())
+    words = (f"--backups={place}", "--yes")
+    status, out, _ = live.run("latest", "--emergency", "--stop-command", "false", *words)
+    assert (status, "objects of the source's catalog" in out) == (3, True)
+    assert live.state().archive == live.archive.name
+    assert live.run("--resume", *words)[0] == 0
+    assert live.rows() == _GOOD
+    assert live.run("--rollback", "--yes")[0] == 0  # needs no archive
+    assert live.rows() == _BAD
 
 
 def test_one_at_a_time_and_on_one_server(live_of: Callable[..., Live], server_of: Callable[[int], Server]) -> None:

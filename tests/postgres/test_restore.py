@@ -32,6 +32,7 @@ from backup_lib.errors import (
 from backup_lib.inventory import Inventory
 from backup_lib.restore.prepare import Request, prepare
 from backup_lib.restore.run import Restored, carry_out
+from backup_lib.restore.target import UNFINISHED
 from backup_lib.servers import Server
 
 pytestmark = pytest.mark.postgres
@@ -473,6 +474,27 @@ def test_an_interrupted_restore_says_how_the_target_is(
     assert "interrupted; " + (f"the new database {name} was dropped" if create else "") in err
     assert name not in databases(shop.server)
     assert query(dsn, "SELECT to_regnamespace('tienda')") is None
+
+
+def test_what_a_killed_restore_left_is_known_for_what_it_is(shop: Shop, new_name: Callable[[Server], str]) -> None:
+    name = new_name(shop.server)
+    execute(shop.server.conninfo(), f"CREATE DATABASE {name}", f"COMMENT ON DATABASE {name} IS '{UNFINISHED}'")
+    with pytest.raises(RestoreError, match="exists already, left incomplete by a restore that was killed") as failed:
+        restore(shop.ours, shop.server.conninfo(), database=name, create=True)
+    assert failed.value.hint == f'DROP DATABASE "{name}"'
+
+
+def test_many_sessions_into_an_existing_database_leave_a_part_and_say_so(
+    shop: Shop, fresh_database: Callable[..., str], tmp_path: Path
+) -> None:
+    dsn, broken = fresh_database(shop.server), tmp_path / "broken.sql.gz"
+    broken.write_bytes(shop.theirs["guide"].read_bytes())
+    rewrite(broken, lambda text: text.replace(b"\n2\t1\t2.00\n", b"\n1\t1\t2.00\n"))
+    with pytest.raises(RestoreError, match=r"which was empty, is incomplete now: restore again with --clean"):
+        restore(broken, dsn, jobs=2)
+    with pytest.raises(RestoreError, match="is not empty, so it is restored into in one transaction"):
+        restore(shop.ours, dsn, jobs=2, clean=True)
+    assert restore(shop.ours, dsn, clean=True).rows_counted == 710
 
 
 def test_errors_survive_with_their_kind(shop: Shop) -> None:
