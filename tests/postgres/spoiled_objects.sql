@@ -53,6 +53,7 @@ CREATE UNLOGGED TABLE tienda.pasajera (a int);
 CREATE TABLE tienda.suelta (a int, b text); INSERT INTO tienda.suelta SELECT i % 5, 'fila ' || i FROM generate_series(1, 15) i;
 CREATE VIEW tienda.caros WITH (security_barrier) AS SELECT id, nombre FROM tienda.articulo WHERE precio > 10 AND marca IN ('a', 'b');
 CREATE VIEW tienda.union_nula AS SELECT * FROM (SELECT a, b FROM tienda.suelta UNION ALL SELECT a, NULL FROM tienda.suelta) x;
+CREATE VIEW tienda.union_literal AS SELECT * FROM (SELECT a, b, 'propia' AS de, 1.5 AS n, true AS si FROM tienda.suelta UNION ALL SELECT a, b, 'ajena', 0, false FROM tienda.suelta UNION ALL SELECT 1, '', 'x', 2, true) x;
 CREATE MATERIALIZED VIEW tienda.resumen AS SELECT estado, count(*) AS n FROM tienda.articulo GROUP BY estado;
 CREATE UNIQUE INDEX en_resumen ON tienda.resumen (estado);
 CREATE PUBLICATION avisos FOR TABLE tienda.venta WITH (publish = 'insert');

@@ -17,6 +17,9 @@ from backup_lib.traits import canonical
         ),
         pytest.param("(((x >= 1) AND (x <= 9)) AND (y > 0))", "((x >= 1) AND (x <= 9) AND (y > 0))", id="and"),
         pytest.param("SELECT a,\n NULL::integer", "SELECT a,\n NULL::integer AS int4", id="untyped-null"),
+        pytest.param("SELECT 'proveedor'::text,\n (0)::numeric", "SELECT 'proveedor'::text AS text,\n (0)::numeric AS \"numeric\"", id="literal"),
+        pytest.param("SELECT 'a'::app.estado, NULL::character varying", "SELECT 'a'::app.estado AS estado, NULL::character varying AS \"varchar\"", id="type-of-ones-own"),
+        pytest.param("SELECT true", "SELECT true AS bool", id="boolean"),
         pytest.param("t > '2024-01-01 00:00:00+00'::timestamp(3) with time zone", "t > '2024-01-01 00:00:00+00'", id="zone"),
     ],
 )  # fmt: skip
