@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backup_lib.cluster import HIDDEN
-from backup_lib.manifest import Concern, Environment
+from backup_lib.manifest import Concern, Environment, Source
 from verification.checks.restore import lacked
 from verification.facts import Facts
 from verification.finding import Finding, match
@@ -25,10 +25,31 @@ def check_environment(facts: Facts) -> list[Finding]:
     found = _text_encoding(facts) + _encoding(there, here) + _locale(there, here)
     if whole:
         found += _extensions(facts, there, here) + _settings(there, here)
-    found += _invalid_indexes(there) + [
-        _concern(concern) for concern in facts.manifest.lint if concern.code != "invalid-index"
-    ]
+    found += (
+        _standby(facts.manifest.source)
+        + _invalid_indexes(there)
+        + [_concern(concern) for concern in facts.manifest.lint if concern.code != "invalid-index"]
+    )
     return found if any(f.status != "note" for f in found) else [*found, match(NAME, "database", _summary(there))]
+
+
+def _standby(source: Source) -> list[Finding]:
+    """How far the server that was read lay behind its primary."""
+    if not source.in_recovery:
+        return []
+    lag = "by how much is not known" if source.replay_lag_s is None else f"{source.replay_lag_s:.0f} s behind it"
+    return [
+        Finding(
+            check=NAME,
+            object="standby",
+            status="note",
+            cause="source",
+            expected="the primary's data",
+            actual=f"read from a standby, {lag}",
+            why="the data is that much older than the snapshot; the RPO counts it",
+            hint="watch the standby's replay, or back up from the primary",
+        )
+    ]
 
 
 def _invalid_indexes(there: Environment) -> list[Finding]:

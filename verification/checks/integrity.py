@@ -5,6 +5,7 @@ from __future__ import annotations
 from verification.facts import Facts
 from verification.finding import Finding, match
 from verification.findings import not_reached
+from verification.identity import Mismatch, mismatches
 
 NAME = "integrity"
 _WHY = "an altered or shortened archive restores something else than was backed up, or nothing"
@@ -37,11 +38,26 @@ def check_integrity(facts: Facts) -> list[Finding]:
             found.append(_fault("SHA-256", promised.sha256, archived.sha256))
         if found and promised.name != facts.name:
             found.append(_anothers(facts))
+    if not found and facts.manifest is not None:
+        found = [_misnamed(mismatch) for mismatch in mismatches(facts.name, facts.manifest)]
     if found:
         return found
     if archived.sha256 is None:  # the drill did not get as far as reading it
         return [not_reached(NAME, facts)]
     return [match(NAME, "archive", f"{archived.size_bytes} bytes, SHA-256 {archived.sha256}")]
+
+
+def _misnamed(mismatch: Mismatch) -> Finding:
+    return Finding(
+        check=NAME,
+        object=f"{mismatch.object} in the name",
+        status="fault",
+        cause="archive",
+        expected=f"{mismatch.said}, as the archive's name says",
+        actual=f"{mismatch.known}, as its manifest says",
+        why="who recovers goes by the name, and would bring back other data than it says",
+        hint="give archive and manifest the name that the manifest holds, or take the archive you meant",
+    )
 
 
 def _anothers(facts: Facts) -> Finding:

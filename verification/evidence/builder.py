@@ -115,6 +115,8 @@ def _check_record(judged: Judged) -> CheckRecord:
 def _objectives(drill: Drill) -> tuple[Objective, Objective]:
     manifest = drill.facts.manifest
     age = (drill.started_at - manifest.source.snapshot_at).total_seconds() if manifest is not None else None
+    if age is not None and manifest is not None:
+        age += manifest.source.replay_lag_s or 0.0  # a standby's data is older than the snapshot that shows it
     return _objective(drill.plan.rto_s, drill.rto_s), _objective(drill.plan.rpo_s, age)
 
 
