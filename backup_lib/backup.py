@@ -151,7 +151,7 @@ def refuse(concerns: Sequence[Concern]) -> None:
     if warnings:
         listed = "".join(f"\n  {c.object}: {c.what}; {c.why}\n    mend: {c.hint}" for c in warnings)
         raise ConcernsError(
-            f"not backed up: the source holds {len(warnings)} things that will not survive{listed}",
+            f"not backed up: these of the source will not survive:{listed}",
             hint="mend them, or back up without --strict: the manifest then says so",
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -11,6 +11,7 @@ from backup_lib.inventory import Inventory
 from backup_lib.manifest import ArchiveFacts, Environment, Globals, Manifest, Source
 from verification.checks.environment import check_environment
 from verification.checks.integrity import check_integrity
+from verification.evidence.builder import data_age_s
 from verification.facts import Archived, Definitions, Facts, Restored
 from verification.identity import mismatches
 
@@ -58,3 +59,9 @@ def test_a_standbys_lag_is_said(lag: float | None, said: str) -> None:
     (note,) = [finding for finding in check_environment(facts) if finding.status == "note"]
     assert (note.object, note.cause) == ("standby", "source")
     assert said in note.actual
+
+
+def test_the_work_lost_with_an_archive_of_a_standby_is_what_the_standby_had_not_replayed_either() -> None:
+    now = AT + timedelta(minutes=10)
+    assert data_age_s(MANIFEST.source, now) == 600
+    assert data_age_s(replace(MANIFEST.source, in_recovery=True, replay_lag_s=93.5), now) == 693.5

@@ -11,6 +11,7 @@ from importlib import metadata
 from backup_lib.archive import detect_path
 from backup_lib.errors import BackupError
 from backup_lib.inventory import Inventory
+from backup_lib.manifest import Source
 from verification.checks.content import difference_key
 from verification.contract import CONTRACTS
 from verification.drill import Drill, Judged
@@ -112,11 +113,14 @@ def _check_record(judged: Judged) -> CheckRecord:
     )
 
 
+def data_age_s(source: Source, now: datetime) -> float:
+    """Seconds of work that would be lost; a standby's data is older than the snapshot that shows it."""
+    return (now - source.snapshot_at).total_seconds() + (source.replay_lag_s or 0.0)
+
+
 def _objectives(drill: Drill) -> tuple[Objective, Objective]:
     manifest = drill.facts.manifest
-    age = (drill.started_at - manifest.source.snapshot_at).total_seconds() if manifest is not None else None
-    if age is not None and manifest is not None:
-        age += manifest.source.replay_lag_s or 0.0  # a standby's data is older than the snapshot that shows it
+    age = data_age_s(manifest.source, drill.started_at) if manifest is not None else None
     return _objective(drill.plan.rto_s, drill.rto_s), _objective(drill.plan.rpo_s, age)
 
 
