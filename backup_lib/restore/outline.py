@@ -20,6 +20,10 @@ Progress = Callable[[int], object]
 
 ROWS = frozenset({"TABLE DATA", "SEQUENCE SET", "BLOBS", "BLOB COMMENTS"})
 OF_DATABASE = frozenset({"DATABASE", "DATABASE PROPERTIES"})
+# What reaches beyond the database, or runs what cannot be seen; pg_dump writes none of it.
+_BEYOND = re.compile(
+    rb"(?:\s+|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*+(COPY|ALTER\s+SYSTEM|LOAD|DO|CALL|EXECUTE)\b", re.IGNORECASE | re.DOTALL
+)
 _ROLES = re.compile(
     rb"(?: OWNER TO |^ALTER DEFAULT PRIVILEGES FOR ROLE |^SET SESSION AUTHORIZATION )(" + NAME + rb")", re.MULTILINE
 )
@@ -132,6 +136,8 @@ def _collect(events: Iterable[Event], builder: InventoryBuilder, name: str) -> l
             case EntryStart():
                 close()
                 start = event
+            case Sql(statement) if beyond := _BEYOND.match(statement):
+                raise _hostile(name, b" ".join(beyond[1].split()).decode().upper())
             case Sql(statement):
                 if start is not None and start.type not in ROWS:
                     text.append(statement)
@@ -143,15 +149,18 @@ def _collect(events: Iterable[Event], builder: InventoryBuilder, name: str) -> l
             case CopyStart() if start is None:
                 raise DamagedArchiveError(f"{name} holds rows that belong to no table", hint="take another archive")
             case MetaCommand(line):
-                word = line.split(maxsplit=1)[0].decode("ascii", "replace")
-                raise UsageError(
-                    f"{name} holds {word}, which psql would carry out and pg_dump never writes",
-                    hint="whoever made it wants more than your data: nothing of it was run; take another archive",
-                )
+                raise _hostile(name, line.split(maxsplit=1)[0].decode("ascii", "replace"))
     close()
     if len(databases) > 1:
         raise UsageError(f"{name} holds {len(databases)} databases", hint="restore takes archives of one database")
     return parts
+
+
+def _hostile(name: str, word: str) -> UsageError:
+    return UsageError(
+        f"{name} holds {word}, which pg_dump never writes there: it reaches beyond the database",
+        hint="whoever put it there wants more than your data: nothing of it was run; take another archive",
+    )
 
 
 def roles_of(part: Part) -> set[str]:

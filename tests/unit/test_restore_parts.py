@@ -149,6 +149,28 @@ def test_what_is_no_archive_of_one_database_is_refused(tmp_path: Path) -> None:
         read_outline(path)
 
 
+@pytest.mark.parametrize(
+    ("statement", "word"),
+    [
+        ("COPY public.a FROM PROGRAM 'touch x';", "COPY"),
+        ("copy (SELECT 1) TO '/tmp/x';", "COPY"),
+        ("/* pg_dump */ -- says\nALTER  SYSTEM SET archive_command = 'x';", "ALTER SYSTEM"),
+        ("DO $$ BEGIN END $$;", "DO"),
+        ("LOAD '/tmp/x.so';", "LOAD"),
+    ],
+)
+@pytest.mark.parametrize("inside", [True, False], ids=["in-an-entry", "before-any"])
+def test_what_reaches_beyond_the_database_is_refused(
+    tmp_path: Path,
+    statement: str,
+    word: str,
+    inside: bool,  # noqa: FBT001
+) -> None:
+    body = entry("TABLE", "z", f"CREATE TABLE public.z ();\n{statement}") if inside else f"\n{statement}\n{ODD}"
+    with pytest.raises(UsageError, match=f"holds {word}, which pg_dump never writes"):
+        outline(tmp_path, body)
+
+
 SERVER = ServerFacts(
     version="18.6", version_number=180006, role="me", is_superuser=True, may_create_databases=True, in_recovery=False,
     databases=frozenset(), unfinished=frozenset(), roles=frozenset({"me", "old", "boss"}), superusers=frozenset({"boss"}),
