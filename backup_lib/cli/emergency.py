@@ -89,8 +89,10 @@ def _begin(
     tell: Callable[[str], object],
 ) -> tuple[State, Prepared]:
     from backup_lib.emergency.readiness import begin, check
-    from backup_lib.emergency.state import write_state
+    from backup_lib.emergency.state import require_new, write_state
 
+    if not dry_run:
+        require_new(previous, path)
     progress = Progress("read")
     try:
         readiness = check(request, live, datetime.now(UTC), progress=progress)
@@ -99,7 +101,7 @@ def _begin(
     _put_readiness(readiness, live, commands, tell)
     if dry_run:
         raise typer.Exit(3 if readiness.obstacles else 0)
-    state = begin(readiness, name, live, previous, path)
+    state = begin(readiness, name, live)
     _confirm(f"restore {live} now", yes=yes)
     write_state(path, state)
     return state, readiness.prepared

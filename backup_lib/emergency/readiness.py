@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import psycopg
 
-from backup_lib.emergency.state import State, require_new
+from backup_lib.emergency.state import State
 from backup_lib.emergency.swap import oid_of
 from backup_lib.errors import RestoreError
 from backup_lib.restore.outline import Progress
@@ -137,14 +136,12 @@ def _notes(prepared: Prepared, live: str, live_oid: int | None, slots: int) -> l
     return notes
 
 
-def begin(readiness: Readiness, archive: str, live: str, previous: State | None, path: Path) -> State:
+def begin(readiness: Readiness, archive: str, live: str) -> State:
     """The state of a new emergency restore; not written yet.
 
     :param archive: what finds the archive again.
     :raises RestoreError: when the pre-checks found obstacles.
-    :raises UsageError: when another one is half done.
     """
-    require_new(previous, path)
     if readiness.obstacles:
         raise RestoreError(
             "not begun: " + "; ".join(obstacle.what for obstacle in readiness.obstacles), readiness.obstacles[0].hint

@@ -31,6 +31,7 @@ from backup_lib.errors import BackupError, HealthError, InterruptedRestoreError,
 from backup_lib.process import passthrough
 from backup_lib.restore import database as new_database
 from backup_lib.restore.outline import Progress
+from backup_lib.restore.plan import some
 from backup_lib.restore.prepare import Prepared, Request, prepare
 from backup_lib.restore.run import carry_out
 from backup_lib.restore.target import Connection, TargetServer
@@ -220,6 +221,8 @@ class Emergency:
                 f"{self.state.new} is not what the archive holds: {'; '.join(proof.faults[:_SHOWN_FAULTS])}{more}",
                 hint=f"{self.state.live} was not touched; --rollback drops {self.state.new}; try another archive",
             )
+        if proof.uncompared:
+            self._tell(f"  warning: counted, but not compared, for want of a manifest: {some(proof.uncompared)}")
         rephrased = f", {proof.rephrased} in other words" if proof.rephrased else ""
         return (
             f"{proof.rows:,} rows in {proof.tables} tables, {proof.definitions} definitions{rephrased}"

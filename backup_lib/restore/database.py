@@ -88,15 +88,18 @@ def role_statements(known: Globals, made: Iterable[str], server: ServerFacts, *,
             group, member = _name(grant[1]), _name(grant[2])
             exists = group in server.roles | new or group.startswith("pg_")
             if member in new and exists and (superusers or group not in powerful):
-                statements.append(re.sub(r" GRANTED BY .*", "", statement, flags=re.DOTALL))
+                statements.append(_grant_for(server, re.sub(r" GRANTED BY .*", "", statement, flags=re.DOTALL)))
         elif (of := _OF_ROLE.match(statement)) and _name(of[1]) in new:
             statements.append(statement)
     return statements
 
 
-def held_back(known: Globals, made: Iterable[str]) -> list[str]:
-    """Roles that were superusers at the source."""
-    return sorted(set(made) & _superusers_in(known))
+def _grant_for(server: ServerFacts, statement: str) -> str:
+    """A membership as this server's major writes it: before 16 ADMIN is the only option."""
+    if server.version_number >= 160000:
+        return statement
+    bare, _, options = statement.partition(" WITH ADMIN ")
+    return bare + (" WITH ADMIN OPTION" if options.startswith(("TRUE", "OPTION")) else "")
 
 
 def database_statements(statements: Iterable[str], name: str, roles: frozenset[str]) -> Iterator[str]:

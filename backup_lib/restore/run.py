@@ -90,8 +90,7 @@ def _in_one_transaction(prepared: Prepared, progress: Progress | None) -> Restor
         try:
             with conn.transaction():
                 conn.execute("SELECT pg_catalog.set_config('search_path', '', false)")
-                for statement in _globals(prepared):
-                    conn.execute(statement.encode())
+                _make_roles(conn, prepared)
                 aside = _make_room(conn, prepared)
                 with _events(prepared, progress) as events:
                     load_in_transaction(conn, events)
@@ -129,9 +128,7 @@ def _into_new_database(prepared: Prepared, progress: Progress | None) -> Restore
     statement = new_database.build_create(plan.database, prepared.outline, environment, prepared.facts)
     with prepared.server.maintenance() as maintenance:
         try:
-            with maintenance.transaction():
-                for role in _globals(prepared):
-                    maintenance.execute(role.encode())
+            _make_roles(maintenance, prepared)
             new_database.create_database(maintenance, statement)
             new_database.mark_unfinished(maintenance, plan.database)
             conn = _load_side_by_side(prepared, progress)
@@ -218,12 +215,17 @@ def _checked(prepared: Prepared, conn: Connection, put_back: tuple[str, ...]) ->
     )
 
 
-def _globals(prepared: Prepared) -> list[str]:
+def _make_roles(conn: Connection, prepared: Prepared) -> None:
     made = prepared.plan.roles_made
     if prepared.manifest is None or not made:
-        return []
-    known = prepared.manifest.globals
-    return new_database.role_statements(known, made, prepared.facts, superusers=prepared.request.superusers)
+        return
+    known, superusers = prepared.manifest.globals, prepared.request.superusers
+    with conn.transaction():
+        for statement in new_database.role_statements(known, made, prepared.facts, superusers=superusers):
+            try:
+                conn.execute(statement.encode())
+            except psycopg.Error as exc:
+                raise refused(exc, f"roles of the manifest, {' '.join(statement.split()[:5])} …") from exc
 
 
 def _finish_database(conn: Connection, prepared: Prepared) -> list[str]:

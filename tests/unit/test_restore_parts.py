@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,15 @@ def test_roles_that_are_made_gain_no_power_unless_told() -> None:
     assert "CREATE ROLE root2 WITH SUPERUSER INHERIT LOGIN CONNECTION LIMIT -1" in told
     assert {"GRANT boss TO new", "GRANT root2 TO new", "GRANT pg_execute_server_program TO new"} <= set(told)
     assert not [statement for statement in told if "TO old" in statement or "old WITH" in statement]
+
+
+def test_memberships_are_written_as_the_servers_major_reads_them() -> None:
+    older = replace(SERVER, version_number=150018)
+    known = replace(
+        GLOBALS, statements=(*GLOBALS.statements, "GRANT me TO new WITH ADMIN TRUE, INHERIT TRUE, SET TRUE")
+    )
+    grants = [s for s in role_statements(known, ["new"], older, superusers=False) if s.startswith("GRANT")]
+    assert grants == ["GRANT old TO new", "GRANT me TO new WITH ADMIN OPTION"]
 
 
 def test_what_is_said_of_the_database_is_said_of_the_new_one() -> None:
