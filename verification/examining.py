@@ -24,6 +24,7 @@ from verification.facts import Definitions, Difference, Facts, Restored, pair_en
 from verification.referee import DATABASE as REFEREE
 from verification.referee import build_referee
 from verification.restoring import Connect, create_like
+from verification.rewording import reworded_views
 from verification.row_comparison import compare_rows
 from verification.sandbox import Sandbox
 from verification.scaffold import scaffold_of
@@ -75,6 +76,9 @@ def examine(
     if pairs.changed or (pairs.missing and restored.is_by_another_pg_dump(dump)):
         restored.referee, restored.referee_definitions = _ask_referee(facts, sandbox, connect, databases, options)
     restored.differences = _compare_content(dump, inventory, connect, path, databases)
+    if facts.manifest is not None and facts.manifest.traits:
+        with closing(connect(databases[-1])) as connection:
+            restored.reworded = reworded_views(connection, facts.manifest.traits, traits)
     # Last of all: until it is rolled back it changes what the others look at.
     restored.writing = probe_writes(connect, databases, inventory.sequences)
     return restored

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backup_lib.traits import Traits, canonical
 from verification.checks.restore import lacked
-from verification.facts import Facts
+from verification.facts import Facts, Restored
 from verification.finding import Finding, match
 from verification.findings import excused, not_compared, not_reached
 from verification.scope import scope_of
@@ -34,21 +34,24 @@ def check_catalog(facts: Facts) -> list[Finding]:
         found = [excused(finding) for finding in found]
     if not is_part:
         found += [_fault(identity, "not there, as at the source", "there") for identity in sorted(there - wanted)]
-    altered = _altered(facts.manifest.traits, restored.traits, only_schema=scope.kind == "schema", is_part=is_part)
+    altered = _altered(facts.manifest.traits, restored, only_schema=scope.kind == "schema", is_part=is_part)
     found += [excused(finding) for finding in altered] if lacked(facts) else altered
     if found:
         return found
     return [match(NAME, identity, "there") for identity in sorted(wanted)] or [match(NAME, "database", "no object")]
 
 
-def _altered(wanted: Traits, there: Traits, *, only_schema: bool, is_part: bool) -> list[Finding]:
+def _altered(wanted: Traits, restored: Restored, *, only_schema: bool, is_part: bool) -> list[Finding]:
     """Objects of both sides with another owner, privilege, column, definition …; none where none were recorded."""
     found = []
+    there = restored.traits
     for identity in sorted(wanted.keys() & there.keys()):
         mine, other = wanted[identity], there[identity]
         for trait in sorted(mine.keys() | other.keys()):
             # A partition chosen without its root comes back as a table.
             if (only_schema and trait == "populated") or (is_part and trait == "partition"):
+                continue
+            if trait == "definition" and identity in restored.reworded:
                 continue
             before, after = mine.get(trait, "none"), other.get(trait, "none")
             if canonical(before) != canonical(after):
