@@ -20,6 +20,7 @@ drill: $(VENV)/.ready
 
 test: $(VENV)/.ready
 	$(BIN)/python scripts/install-test-servers
+	scripts/install-test-programs
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/install-test-containers
 	scripts/install-test-browser
 	$(BIN)/ruff check .

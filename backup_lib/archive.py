@@ -28,7 +28,7 @@ _COMPRESSION_SUFFIX: dict[Compression, str] = {"none": "", "gzip": ".gz", "zstd"
 _FORMAT_SUFFIX: dict[Format, str] = {"custom": ".dump", "directory": ".dir", "tar": ".tar"}
 _NAME = re.compile(
     r"(?P<database>.+)_backup_(?P<at>\d{8}_\d{6})(?:_(?P<kind>[a-z]+))?"
-    r"(?P<suffix>\.sql(?:\.gz|\.zst)?|\.dump|\.dir|\.tar)"
+    r"(?P<suffix>(?:\.sql(?:\.gz|\.zst)?|\.dump|\.dir|\.tar)(?P<encrypted>\.age|\.enc)?)"
 )
 
 
@@ -42,17 +42,25 @@ class ArchiveName:
     database: str
     started_at: datetime  # UTC, whole seconds
     kind: Kind
-    suffix: str
+    suffix: str  # with that of the encryption
 
 
-def build_name(database: str, started_at: datetime, *, kind: Kind, format: Format, compression: Compression) -> str:
-    """`<db>_backup_YYYYMMDD_HHMMSS[_<kind>].sql.gz` and kin; a full archive has no kind in its name.
+def build_name(
+    database: str,
+    started_at: datetime,
+    *,
+    kind: Kind,
+    format: Format,
+    compression: Compression,
+    encrypted: bool = False,
+) -> str:
+    """`<db>_backup_YYYYMMDD_HHMMSS[_<kind>].sql.gz[.age]` and kin; a full archive has no kind in its name.
 
     What a file name or a shell could trip over in the database's name is percent-encoded.
     """
     at = started_at.astimezone(UTC).strftime("%Y%m%d_%H%M%S")
     suffix = _FORMAT_SUFFIX.get(format) or ".sql" + _COMPRESSION_SUFFIX[compression]
-    return f"{name_prefix(database)}{at}{'' if kind == 'full' else '_' + kind}{suffix}"
+    return f"{name_prefix(database)}{at}{'' if kind == 'full' else '_' + kind}{suffix}{'.age' if encrypted else ''}"
 
 
 def name_prefix(database: str) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from backup_lib.archive import build_name, name_prefix, parse_name
+from backup_lib.encryption import NO_KEYS, Keys, Lock
 from backup_lib.errors import ConcernsError, StoreError, UsageError
 from backup_lib.lint import lint
 from backup_lib.manifest import SUFFIX, ArchiveFacts, Compression, Concern, Format, Kind, Manifest, render_manifest
@@ -24,6 +25,12 @@ _COMPRESS: Mapping[Compression, tuple[str, ...]] = {
     "gzip": ("--compress=1",),
     "zstd": ("--compress=zstd:3",),  # from 16 on, where built in; else pg_dump says so
 }
+
+
+_UNPROVED = (
+    "no identity is here, so it is not proved that anybody can open the archive: drill it where a recipient's "
+    "secret key is"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +62,8 @@ def make_backup(
     create: bool = False,
     jobs: int = 1,
     strict: bool = False,
+    lock: Lock | None = None,
+    keys: Keys = NO_KEYS,
     now: datetime | None = None,
     programs: Programs | None = None,
     progress: Progress | None = None,
@@ -67,14 +76,18 @@ def make_backup(
         cannot be read into a database of another name.
     :param jobs: pg_dump's, for the format directory.
     :param strict: refuse, before anything is dumped, what `lint` warns of.
+    :param lock: what to encrypt with; default not at all. The formats are then plain and custom.
+    :param keys: its identities, if any, prove that what was encrypted for recipients can be opened.
     :param now: what the name says; moved on by seconds while that name is taken.
     :param programs: the client programs; default those of the server's own major.
     :raises UsageError: when the options contradict one another.
+    :raises WrongKeyError: when `keys` has identities, and none opens what was encrypted.
     :raises SourceError: when the source cannot be reached or read whole; ConcernsError, when `strict` refuses it.
     :raises StoreError, LockedError: when the destination cannot be written, or another run writes there.
     :raises ProgramError: when pg_dump fails, or wrote other rows than there are in the snapshot.
     """
     packing = compression or ("none" if format == "tar" else "gzip")
+    _refuse_in_plain(format, lock)
     extra = _format_options(kind, format, packing, create=create, jobs=jobs)
     store = LocalStore(destination) if isinstance(destination, Path) else destination
     begun = time.monotonic()
@@ -88,17 +101,25 @@ def make_backup(
             exclude_tables=exclude_tables,
             in_recovery=source.facts.in_recovery,
         )
-        job = SnapshotDump(source, scope, programs, extra, progress)
+        job = SnapshotDump(source, scope, programs, extra, progress, lock=lock, keys=keys)
         concerns = lint(source, scope, client_major=job.client_major)
         if strict:
             refuse(concerns)
 
         def name_at(at: datetime) -> str:
-            return build_name(source.facts.database, at, kind=scope.kind, format=format, compression=packing)
+            return build_name(
+                source.facts.database,
+                at,
+                kind=scope.kind,
+                format=format,
+                compression=packing,
+                encrypted=lock is not None,
+            )
 
         name = _free_name(store, name_at, started_at)
         _require_room(store, name)
-        writing = job.written_plain if format == "plain" else job.written_by_pg_dump
+        by_pg_dump = job.written_encrypted if lock is not None else job.written_by_pg_dump
+        writing = job.written_plain if format == "plain" else by_pg_dump
         # All that can fail comes before the archive gets its name, at the end of this block.
         with writing(store, name, packing) as written:
             manifest = job.manifest(written.inventory, concerns)
@@ -112,9 +133,12 @@ def make_backup(
                 started_at=started_at,
                 finished_at=datetime.now(UTC),
                 options=job.options,
+                encryption=written.encryption,
             )
         manifest = replace(manifest, archive=facts)
         _publish_manifest(store, name, manifest)
+    if facts.encryption is not None and not facts.encryption.key_proved:
+        job.warnings.append(_UNPROVED)
     return BackupResult(
         name=name,
         store=store,
@@ -153,6 +177,15 @@ def refuse(concerns: Sequence[Concern]) -> None:
         raise ConcernsError(
             f"not backed up: these of the source will not survive:{listed}",
             hint="mend them, or back up without --strict: the manifest then says so",
+        )
+
+
+def _refuse_in_plain(format: Format, lock: Lock | None) -> None:
+    """What cannot be encrypted without lying on a disk in plain for a while."""
+    if lock is not None and format in ("directory", "tar"):
+        why = "is many files" if format == "directory" else "is written by way of temporary files in plain"
+        raise UsageError(
+            f"an archive of the format {format} is not encrypted: it {why}", hint="take the format custom or plain"
         )
 
 

@@ -1,16 +1,19 @@
-"""Compression of archives as streams, with the digests of the bytes that pass."""
+"""Archives as streams: what is around their text is taken off, and the digests of the bytes that pass are taken."""
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
 
 from isal import igzip_lib, isal_zlib
 
-from backup_lib.archive import HEAD_BYTES, compression_of, detect
+from backup_lib.archive import HEAD_BYTES, compression_of, detect, encryption_of
+from backup_lib.chunks import Digest as Digest
+from backup_lib.chunks import peek
+from backup_lib.encryption import NO_KEYS, Keys, decrypt
 from backup_lib.errors import DamagedArchiveError
 from backup_lib.manifest import Compression
 
@@ -31,30 +34,6 @@ ZSTD_LEVEL = 3
 ZSTD_WORKERS = 2
 
 
-class Digest:
-    """Size and SHA-256 of the bytes that passed."""
-
-    __slots__ = ("_hash", "size_bytes")
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self.size_bytes = 0
-
-    def update(self, data: bytes) -> None:
-        self._hash.update(data)
-        self.size_bytes += len(data)
-
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
-
-    def passing(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """The chunks, unchanged, each counted before it is handed on."""
-        for chunk in chunks:
-            self.update(chunk)
-            yield chunk
-
-
 def read_chunks(path: Path) -> Iterator[bytes]:
     with path.open("rb", buffering=0) as file:
         while chunk := file.read(CHUNK_BYTES):
@@ -68,40 +47,63 @@ def digest_file(path: Path) -> Digest:
     return digest
 
 
+@dataclass(slots=True)
+class Wrapping:
+    """What was found around an archive when it was opened: its encryption."""
+
+    encryption: str | None = None  # how, for people; None: not encrypted
+    authenticated: bool = True  # False: altered bytes may come out altered, and nothing tells
+    plain: Digest = field(default_factory=Digest)  # of what was encrypted; counted while it is read
+
+
 def open_text(
     source: Path | Iterable[bytes],
     *,
     name: str | None = None,
+    keys: Keys = NO_KEYS,
     stored: Digest | None = None,
     plain: Digest | None = None,
+    wrapping: Wrapping | None = None,
 ) -> Iterator[bytes]:
-    """The bytes of an archive without the compression around them, whatever its name says.
+    """The bytes of an archive without the encryption and compression around them, whatever its name says.
 
     :param source: a file, or its bytes in chunks of any size.
     :param stored: counts and hashes the bytes as they are stored.
     :param plain: counts and hashes the bytes handed out.
+    :param wrapping: is told of the encryption.
     :raises DamagedArchiveError: when it is empty, cut short, altered, or something follows its end; the
         message says where. Everything before that place has been handed out by then.
-    :raises WrongKeyError, UsageError: as `archive.detect` does.
+    :raises WrongKeyError: when it is encrypted, and `keys` do not open it.
+    :raises UsageError: as `archive.detect` and `encryption.decrypt` do.
     """
     if name is None:
         name = source.name if isinstance(source, Path) else "archive"
     chunks = read_chunks(source) if isinstance(source, Path) else iter(source)
-    if stored:
-        chunks = stored.passing(chunks)
-    head = b""
-    for chunk in chunks:
-        head += chunk
-        if len(head) >= HEAD_BYTES:
-            break
-    compression = detect(head, name=name).compression
-    text = _decompress(_after(head, chunks), compression, name)
+    head, chunks = _unwrap(stored.passing(chunks) if stored else chunks, keys, name, wrapping)
+    text = _decompress(chunks, detect(head, name=name).compression, name)
     return plain.passing(text) if plain else text
 
 
-def _after(head: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    yield head
-    yield from chunks
+def read_head(path: Path, keys: Keys | None = None) -> bytes:
+    """The first `HEAD_BYTES` of a file.
+
+    :param keys: if given, the head is decrypted where it is encrypted; raises as `open_text` does.
+    """
+    head, _ = peek(read_chunks(path), HEAD_BYTES) if keys is None else _unwrap(read_chunks(path), keys, path.name, None)
+    return head[:HEAD_BYTES]
+
+
+def _unwrap(chunks: Iterator[bytes], keys: Keys, name: str, wrapping: Wrapping | None) -> tuple[bytes, Iterator[bytes]]:
+    """The head of what is inside the encryption, if there is one, and all of it."""
+    head, chunks = peek(chunks, HEAD_BYTES)
+    if encryption_of(head) is None:
+        return head, chunks
+    opened = decrypt(head, chunks, keys, name=name)
+    chunks = opened.chunks
+    if wrapping:
+        wrapping.encryption, wrapping.authenticated = opened.how, opened.authenticated
+        chunks = wrapping.plain.passing(chunks)
+    return peek(chunks, HEAD_BYTES)
 
 
 class _Decompressor(Protocol):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+TAKE_ANOTHER = "it was altered after it was made, or copied badly: take another copy of it"
+
 
 class BackupError(Exception):
     """Base of every error raised on purpose: what failed, and in `hint` what to do next.

@@ -20,6 +20,18 @@ Compression = Literal["none", "gzip", "zstd"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Encryption:
+    """How an archive is encrypted. Nothing here is secret, or helps to guess what is."""
+
+    algorithm: Literal["age"]
+    key: Literal["passphrase", "recipients"]
+    recipients: tuple[str, ...] = ()  # public keys of those who can open it
+    key_proved: bool  # its head was opened again when it was made; False where no identity was at hand
+    plain_size_bytes: int  # of what was encrypted: of a plain archive, its compressed text
+    plain_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveFacts:
     """The archive's bytes. A directory archive has the size and digest of its files together, see `archive`."""
 
@@ -32,6 +44,7 @@ class ArchiveFacts:
     started_at: datetime  # UTC
     finished_at: datetime  # UTC
     options: tuple[str, ...] = ()  # pg_dump's, without connection and file
+    encryption: Encryption | None = None  # around all of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,18 +14,20 @@ from typing import NamedTuple
 
 import psycopg
 
-from backup_lib.codec import Compressor, Digest
+from backup_lib.chunks import Digest
+from backup_lib.codec import CHUNK_BYTES, Compressor
 from backup_lib.definitions import pack_definitions
 from backup_lib.dump_reader import read_inventory
 from backup_lib.dump_text import digest_archive
+from backup_lib.encryption import NO_KEYS, Keys, Lock, Seal
 from backup_lib.errors import ProgramError, SourceError, UsageError
 from backup_lib.inventory import Inventory
-from backup_lib.manifest import Compression, Concern, Manifest, PackedDefinitions
+from backup_lib.manifest import Compression, Concern, Encryption, Manifest, PackedDefinitions
 from backup_lib.process import stream
 from backup_lib.scope import Scope
 from backup_lib.server_programs import Programs, client_for
 from backup_lib.source import SourceSession, sum_up
-from backup_lib.store import LocalStore, Store
+from backup_lib.store import LocalStore, Sink, Store
 
 Progress = Callable[[int], object]
 """Told the bytes of plain text read so far."""
@@ -40,6 +43,7 @@ class Written(NamedTuple):
     inventory: Inventory
     size_bytes: int
     sha256: str  # as stored
+    encryption: Encryption | None = None
 
 
 class SnapshotDump:
@@ -52,6 +56,9 @@ class SnapshotDump:
         programs: Programs | None,
         extra: Sequence[str],
         progress: Progress | None,
+        *,
+        lock: Lock | None = None,
+        keys: Keys = NO_KEYS,
     ) -> None:
         self._source = source
         self._scope = scope
@@ -62,6 +69,8 @@ class SnapshotDump:
                 hint=f"run: pgdrill install-server {source.server_major}",
             )
         self._progress = progress
+        self._lock = lock
+        self._keys = keys  # to prove that what was encrypted can be opened
         self._counting: Future[dict[int, int]] | None = None
         self.options = (*scope.options, *extra, _LOCK_WAIT)
         self.warnings: list[str] = []
@@ -72,18 +81,61 @@ class SnapshotDump:
 
     @contextmanager
     def written_plain(self, store: Store, name: str, compression: Compression) -> Iterator[Written]:
-        """pg_dump's text, read, packed and stored in one pass."""
-        with store.create(name) as sink:
-            digest = Digest()
-
-            def keep(data: bytes) -> None:
-                digest.update(data)
-                sink.write(data)
-
-            compressor = Compressor(keep, compression)
+        """pg_dump's text, read, packed, encrypted and stored in one pass."""
+        with store.create(name) as sink, self._sealed(sink) as (seal, digest):
+            compressor = Compressor(seal.write, compression)
             with self.dumped(compressor.write) as inventory:
                 compressor.finish()
-                yield Written(inventory, digest.size_bytes, digest.sha256)
+                encryption = seal.finish()
+                yield Written(inventory, digest.size_bytes, digest.sha256, encryption)
+
+    @contextmanager
+    def written_encrypted(self, store: Store, name: str, _compression: Compression) -> Iterator[Written]:
+        """A format only pg_dump can write, encrypted as it comes; pg_restore is given the same bytes meanwhile."""
+        with store.create(name) as sink, self._sealed(sink) as (seal, digest), self._counted_beside():
+            with self._pg_dump(*self.options) as chunks, self._read_beside() as (give, reading):
+                for chunk in self._watched(chunks, seal.write):
+                    give(chunk)
+            inventory = reading.result()
+            encryption = seal.finish()
+            yield Written(inventory, digest.size_bytes, digest.sha256, encryption)
+
+    @contextmanager
+    def _read_beside(self) -> Iterator[tuple[Callable[[bytes], object], Future[Inventory]]]:
+        """What pg_restore makes of the chunks that are given; known after the context, whose end is theirs."""
+        inner, outer = os.pipe()
+        with ThreadPoolExecutor(1, thread_name_prefix="pgdrill-read") as beside:
+            reading = beside.submit(self._read_by_pg_restore, inner)
+            pipe = os.fdopen(outer, "wb")
+
+            def give(chunk: bytes) -> None:
+                with suppress(BrokenPipeError):  # it has read the last entry, or failed
+                    pipe.write(chunk)
+
+            try:
+                yield give, reading
+            finally:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+
+    def _read_by_pg_restore(self, source: int) -> Inventory:
+        restore: list[str | Path] = [self._programs.program("pg_restore"), "--file=-"]
+        with open(source, "rb", buffering=0) as pipe:
+            given = iter(lambda: pipe.read(CHUNK_BYTES), b"")
+            with stream(restore, env=self._programs.env, stdin=given) as text:
+                return read_inventory(text)
+
+    @contextmanager
+    def _sealed(self, sink: Sink) -> Iterator[tuple[Seal, Digest]]:
+        """What is written to the seal goes to the sink, counted as it is stored."""
+        digest = Digest()
+
+        def keep(data: bytes) -> None:
+            digest.update(data)
+            sink.write(data)
+
+        with Seal(keep, self._lock, self._keys) as seal:
+            yield seal, digest
 
     @contextmanager
     def written_by_pg_dump(self, store: Store, name: str, _compression: Compression) -> Iterator[Written]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import pty
 import shutil
+import subprocess
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -127,3 +130,50 @@ def wheel() -> Programs:
 def _execute(server: Server, statement: sql.Composed) -> None:
     with psycopg.connect(server.conninfo(), autocommit=True) as connection:
         connection.execute(statement)
+
+
+def _other_program(name: str) -> str:
+    """The other side of a test; where everything must run, it must be there."""
+    found = shutil.which(name)
+    if found is None and os.environ.get("CI") == "true":
+        pytest.fail(f"no program {name}: scripts/install-test-programs brings it")
+    return found or pytest.skip(f"no program {name}: scripts/install-test-programs brings it")
+
+
+@pytest.fixture(scope="session")
+def age() -> Callable[..., bytes]:
+    """`age("--decrypt", given=data, passphrase=…)`: what the program makes of it. It asks a terminal for that."""
+    program = _other_program("age")
+
+    def age(*options: str, given: bytes, passphrase: str | None = None) -> bytes:
+        if passphrase is None:
+            return subprocess.run([program, *options], input=given, check=True, capture_output=True).stdout
+        terminal, other_end = pty.openpty()
+        try:
+            os.write(terminal, f"{passphrase}\n{passphrase}\n".encode())  # once to decrypt, twice to encrypt
+            # A session of its own, whose terminal that is.
+            argv = ["setsid", "--ctty", "sh", "-c", f'exec "$@" < "$0" 2> {os.devnull}', "{}", program, *options]
+            with tempfile.NamedTemporaryFile() as file, tempfile.NamedTemporaryFile() as made:
+                file.write(given)
+                file.flush()
+                argv[5] = file.name
+                words = [*argv, "-o", made.name]
+                subprocess.run(words, stdin=other_end, stdout=other_end, stderr=other_end, check=True, timeout=60)
+                return made.read()
+        finally:
+            os.close(terminal)
+            os.close(other_end)
+
+    return age
+
+
+@pytest.fixture(scope="session")
+def openssl() -> Callable[..., bytes]:
+    """`openssl(PASSWORD, "-pbkdf2", given=data)`: encrypted by `openssl enc -aes-256-cbc -salt`."""
+    program = _other_program("openssl")
+
+    def openssl(password: str, *options: str, given: bytes) -> bytes:
+        argv = [program, "enc", "-aes-256-cbc", "-salt", "-pass", f"pass:{password}", *options]
+        return subprocess.run(argv, input=given, check=True, capture_output=True).stdout
+
+    return openssl

@@ -20,8 +20,15 @@ import psycopg
 
 from backup_lib.catalog import Found
 from backup_lib.definitions import unpack_definitions, without_outward_keys
-from backup_lib.dump_text import Heading, digest_archive, read_heading
-from backup_lib.errors import BackupError, DamagedArchiveError, DamagedManifestError, StoreError, UsageError
+from backup_lib.dump_text import Heading, digest_archive, is_as_written, read_heading
+from backup_lib.errors import (
+    BackupError,
+    DamagedArchiveError,
+    DamagedManifestError,
+    StoreError,
+    UsageError,
+    WrongKeyError,
+)
 from backup_lib.inventory import major_of
 from backup_lib.manifest import Manifest, parse_manifest
 from backup_lib.plain_loader import Loader, LoadReport, message_without_values
@@ -131,15 +138,17 @@ class Drill:
         try:
             with self.phases.clock(FETCH):
                 fetch(self.found, self.path)
-                heading = read_heading(self.path)
+                heading = read_heading(self.path, self.plan.keys)
             if self.plan.level == "integrity":
-                read_archive(self.path, self.facts.archived, self.phases)
+                read_archive(self.path, self.facts.archived, self.phases, keys=self.plan.keys)
             else:
                 self._restore(heading)
         except DamagedArchiveError as exc:
             archived = self.facts.archived
             archived.damage = archived.damage or exc.message
             archived.size_bytes, archived.sha256 = digest_archive(self.path)
+        except WrongKeyError as exc:
+            self._blame_key_or_bytes(exc)
         except (BackupError, psycopg.Error, OSError) as exc:
             self._stop_by_server(exc)
         except BaseException:
@@ -165,6 +174,7 @@ class Drill:
                     self.path,
                     self._databases,
                     jobs=self.plan.jobs,
+                    keys=self.plan.keys,
                 )
                 self.facts.answers = self._ask(self._connect)
         except (BackupError, psycopg.Error, OSError) as exc:
@@ -303,7 +313,7 @@ class Drill:
         """The archive, with what its kind needs around it; keys to tables that it leaves out are not made."""
         facts, manifest = self.facts, self.facts.manifest
         loader = partial(Loader, connect, database, jobs=self.plan.jobs, mend=mending)
-        common: dict[str, Any] = {"open_loader": loader, "mending": mending}
+        common: dict[str, Any] = {"open_loader": loader, "mending": mending, "keys": self.plan.keys}
         if manifest is not None and manifest.definitions is not None and scope.kind == "data":
             loaded = restore_rows(self.path, facts.archived, self.phases, **common, manifest=manifest)
             facts.made_by_drill, facts.outward_keys = loaded.made, loaded.outward_keys
@@ -342,6 +352,15 @@ class Drill:
         elif self.found.store.exists(self.found.manifest_name):
             self.manifest_name = self.found.manifest_name
             self.manifest_bytes = b"".join(self.found.store.open_read(self.manifest_name))
+
+    def _blame_key_or_bytes(self, exc: WrongKeyError) -> None:
+        """A key that was right opens nothing either when the header was altered; the manifest knows which it is."""
+        if is_as_written(self.path, self.facts.manifest):
+            self._stop(exc)
+            return
+        archived = self.facts.archived
+        archived.size_bytes, archived.sha256 = digest_archive(self.path)
+        archived.damage = f"{self.found.name} is damaged: no key opens it, and its bytes are not those written"
 
     def _interrupt(self) -> None:
         """Somebody ended the drill: that says nothing against the archive."""

@@ -13,6 +13,7 @@ from backup_lib.dump_events import Connect as ConnectTo
 from backup_lib.dump_events import Event
 from backup_lib.dump_reader import read_events
 from backup_lib.dump_text import open_dump_text
+from backup_lib.encryption import NO_KEYS, Keys
 from backup_lib.inventory import Inventory, TableData
 from backup_lib.load_order import Table
 from backup_lib.manifest import Environment
@@ -35,7 +36,14 @@ _NOT_DUMPED = Inventory(entries=(), tables=(), sequences=(), large_objects=(), c
 
 
 def examine(
-    facts: Facts, sandbox: Sandbox, connect: Connect, path: Path, databases: list[str], *, jobs: int
+    facts: Facts,
+    sandbox: Sandbox,
+    connect: Connect,
+    path: Path,
+    databases: list[str],
+    *,
+    jobs: int,
+    keys: Keys = NO_KEYS,
 ) -> Restored:
     """Take the restored side's inventory, counts, catalog and environment; ask the referee where texts differ.
 
@@ -75,7 +83,7 @@ def examine(
     pairs = pair_entries(dump.entries, inventory.entries)
     if pairs.changed or (pairs.missing and restored.is_by_another_pg_dump(dump)):
         restored.referee, restored.referee_definitions = _ask_referee(facts, sandbox, connect, databases, options)
-    restored.differences = _compare_content(dump, inventory, connect, path, databases)
+    restored.differences = _compare_content(dump, inventory, connect, path, databases, keys)
     if facts.manifest is not None and facts.manifest.traits:
         with closing(connect(databases[-1])) as connection:
             restored.reworded = reworded_views(connection, facts.manifest.traits, traits)
@@ -136,7 +144,7 @@ def _ask_referee(
 
 
 def _compare_content(
-    archived: Inventory, restored: Inventory, connect: Connect, path: Path, databases: list[str]
+    archived: Inventory, restored: Inventory, connect: Connect, path: Path, databases: list[str], keys: Keys
 ) -> dict[tuple[str | None, str], Difference]:
     back = {(t.database, t.schema, t.name): t for t in restored.tables}
     found: dict[tuple[str | None, str], Difference] = {}
@@ -152,7 +160,7 @@ def _compare_content(
             suspects.setdefault(table.database, set()).add(_target(table))
             found[key] = Difference(content="not_compared")
     for section, tables in suspects.items():
-        with closing(connect(section or databases[-1])) as connection, open_dump_text(path) as chunks:
+        with closing(connect(section or databases[-1])) as connection, open_dump_text(path, keys=keys) as chunks:
             compared = compare_rows(connection, _section(read_events(chunks), section), tables)
         found.update({(section, ".".join(table)): difference for table, difference in compared.items()})
     return found

@@ -50,6 +50,9 @@ class Archived:
     sha256: str | None = None  # as stored
     inventory: Inventory | None = None  # None: nothing of a dump could be read
     damage: str | None = None  # why it could not be read to its end
+    encryption: str | None = None  # how, for people; None: not encrypted, or not opened
+    is_authenticated: bool = True  # False: an altered byte of what is encrypted may pass unseen
+    inner_sha256: str | None = None  # of what was encrypted
     definitions: Definitions = field(default_factory=Definitions)
 
 
@@ -150,6 +153,12 @@ class Facts:
     @property
     def promised(self) -> Inventory | None:
         return self.manifest.inventory if self.manifest is not None else None
+
+    @property
+    def is_as_promised(self) -> bool:
+        """Whether its bytes are those that the manifest has the digest of."""
+        written = self.manifest.archive if self.manifest is not None else None
+        return written is not None and written.sha256 == self.archived.sha256
 
     @property
     def archive_major(self) -> int | None:

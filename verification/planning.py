@@ -8,6 +8,7 @@ from pathlib import Path
 
 from backup_lib.catalog import Found
 from backup_lib.configuration import Configuration, demand_known_checks
+from backup_lib.encryption import NO_KEYS, Keys
 from backup_lib.errors import BackupError
 from backup_lib.manifest import parse_manifest
 from backup_lib.settings import DatabaseSettings, SqlCheck, Suppression
@@ -29,6 +30,7 @@ class Plan:
     manifest: Path | None = None  # for an archive whose manifest does not lie beside it
     rto_s: float | None = None
     rpo_s: float | None = None
+    keys: Keys = NO_KEYS
     sql_checks: tuple[SqlCheck, ...] = ()  # their `database` is the name on the server
     check_timeout_s: float = 60.0
     suppressions: tuple[Suppression, ...] = ()
@@ -47,6 +49,7 @@ class Asked:
     manifest: Path | None = None
     rto_s: float | None = None
     rpo_s: float | None = None
+    keys: Keys = NO_KEYS
 
 
 def check_configuration(configuration: Configuration) -> None:
@@ -71,6 +74,7 @@ def plan_drill(configuration: Configuration, asked: Asked, found: Found) -> Plan
         manifest=asked.manifest,
         rto_s=_first(asked.rto_s, own.rto_s, general.rto_s),
         rpo_s=_first(asked.rpo_s, own.rpo_s, general.rpo_s),
+        keys=asked.keys,
         sql_checks=tuple(
             replace(check, database=named.get(check.database or ""))
             for check in settings.checks

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from backup_lib.catalog import Found
     from backup_lib.configuration import Configuration
+    from backup_lib.encryption import Keys
     from verification.drill import Drill
     from verification.evidence.record import Record
     from verification.planning import Plan
@@ -46,6 +47,7 @@ class _State:
     folders: dict[str, str] = field(default_factory=dict)  # by id
     remarks: list[str] = field(default_factory=list)  # what could not be noted beside an archive
     junit: Path | None = None
+    keys: Keys | None = None  # of encrypted archives; None until the archives are chosen
     trouble: pytest.UsageError | None = None  # why no archive could be chosen
     screen: _Screen | None = None  # for progress
 
@@ -90,6 +92,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         dest="pgdrill_rpo",
         help="recovery point objective; missed, the drill fails",
     )
+    add("--identity", action="append", type=Path, metavar="FILE", dest="pgdrill_identity",
+        help="secret key of encrypted archives; repeatable (default: BACKUP_IDENTITY_FILE)")  # fmt: skip
     add("--reports", type=Path, metavar="FOLDER", dest="pgdrill_reports", help="where records go (default: ./reports)")
 
 
@@ -194,6 +198,7 @@ def pytest_collection_modifyitems(config: pytest.Config) -> None:
 def _archives(config: pytest.Config) -> dict[str, Found]:
     """The archives asked for, by parameter id: what was asked for if that is one archive, so that ids are stable."""
     from backup_lib.catalog import resolve
+    from backup_lib.encryption import keys_from_environment
     from backup_lib.errors import BackupError
 
     state = config.stash[_STATE]
@@ -203,6 +208,7 @@ def _archives(config: pytest.Config) -> dict[str, Found]:
     seed = int.from_bytes(state.run_id.encode(), "big")
     chosen: dict[str, Found] = {}
     try:
+        state.keys = keys_from_environment(os.environ, identity_files=config.option.pgdrill_identity or ())
         if told := getattr(config, "workerinput", {}).get("pgdrill_archives"):
             chosen = {name: resolve([path], place)[0] for name, path in told.items()}
         for request in () if told else state.requests:
@@ -297,6 +303,7 @@ class _Screen:
 
 
 def _plan(config: pytest.Config, found: Found) -> Plan:
+    from backup_lib.encryption import NO_KEYS
     from verification.planning import Asked, plan_drill
 
     option = config.option
@@ -309,6 +316,7 @@ def _plan(config: pytest.Config, found: Found) -> Plan:
         manifest=option.pgdrill_manifest,
         rto_s=option.pgdrill_rto,
         rpo_s=option.pgdrill_rpo,
+        keys=config.stash[_STATE].keys or NO_KEYS,
     )
     return plan_drill(_configuration(config), asked, found)
 

@@ -16,6 +16,7 @@ from backup_lib.dsn import PINS
 from backup_lib.dump_events import DumpEnd, EntryStart, Event
 from backup_lib.dump_reader import read_events
 from backup_lib.dump_text import Heading, Stored, digest_archive, open_dump_text
+from backup_lib.encryption import NO_KEYS, Keys
 from backup_lib.errors import DamagedArchiveError
 from backup_lib.inventory_builder import InventoryBuilder
 from backup_lib.manifest import Environment, Manifest
@@ -48,9 +49,9 @@ def connector(sandbox: Sandbox) -> Connect:
     return connect
 
 
-def read_archive(path: Path, archived: Archived, phases: Phases) -> None:
+def read_archive(path: Path, archived: Archived, phases: Phases, *, keys: Keys = NO_KEYS) -> None:
     """Read the archive without restoring it; what there is to know of it ends up in `archived`."""
-    with _reading(path, archived, phases) as events:
+    with _reading(path, archived, phases, keys) as events:
         for _ in events:
             pass
 
@@ -63,6 +64,7 @@ def restore_archive(
     open_loader: Callable[..., Loader],
     mending: Mending,
     passing: Callable[[Iterator[Event]], Iterator[Event]] = iter,
+    keys: Keys = NO_KEYS,
 ) -> LoadReport:
     """Read the archive and load it.
 
@@ -71,7 +73,7 @@ def restore_archive(
     :raises psycopg.OperationalError: when the server goes away.
     """
     with open_loader(truncate=True) as loader:
-        with _reading(path, archived, phases) as events:
+        with _reading(path, archived, phases, keys) as events:
             for event in passing(events):
                 if isinstance(event, EntryStart):
                     mending.saw(event.type)
@@ -95,6 +97,7 @@ def restore_rows(
     open_loader: Callable[..., Loader],
     mending: Mending,
     manifest: Manifest,
+    keys: Keys = NO_KEYS,
 ) -> RowsLoaded:
     """Load an archive of mere rows into tables made from the manifest's definitions; keys and indexes come last.
 
@@ -106,7 +109,7 @@ def restore_rows(
     outward: list[str] = []
     with open_loader() as loader:
         report = loader.load(before)
-    report.add(restore_archive(path, archived, phases, open_loader=open_loader, mending=mending))
+    report.add(restore_archive(path, archived, phases, open_loader=open_loader, mending=mending, keys=keys))
     with open_loader() as loader:
         report.add(loader.load(without_outward_keys(after, manifest.row_counts, outward)))
     made = tuple(event.label for event in (*before, *after) if isinstance(event, EntryStart))
@@ -114,7 +117,7 @@ def restore_rows(
 
 
 @contextmanager
-def _reading(path: Path, archived: Archived, phases: Phases) -> Iterator[Iterator[Event]]:
+def _reading(path: Path, archived: Archived, phases: Phases, keys: Keys) -> Iterator[Iterator[Event]]:
     """The archive's events; damage ends them where it is, as the end of an incomplete dump."""
     stored = Stored()
     builder = InventoryBuilder(on_definition=archived.definitions.add)
@@ -123,7 +126,7 @@ def _reading(path: Path, archived: Archived, phases: Phases) -> Iterator[Iterato
         last: EntryStart | None = None
         ended = False
         try:
-            with open_dump_text(path, stored) as chunks:
+            with open_dump_text(path, stored, keys=keys) as chunks:
                 for event in read_events(phases.timed(chunks)):
                     if isinstance(event, EntryStart):
                         last = event
@@ -143,6 +146,8 @@ def _reading(path: Path, archived: Archived, phases: Phases) -> Iterator[Iterato
     if stored.sha256 is None:
         stored.size_bytes, stored.sha256 = digest_archive(path)
     archived.size_bytes, archived.sha256 = stored.size_bytes, stored.sha256
+    archived.encryption, archived.is_authenticated = stored.encryption, stored.authenticated
+    archived.inner_sha256 = stored.inner_sha256
 
 
 def prepare(connect: Connect, manifest: Manifest | None, heading: Heading) -> tuple[str, list[StatementError]]:

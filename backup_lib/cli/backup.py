@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Dsn, choose_dsn
+from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Dsn, Identities, choose_dsn, choose_keys
 from backup_lib.cli.talk import Progress, put, put_json, render_size, say
 from backup_lib.errors import BackupError
 
@@ -50,6 +50,24 @@ def backup(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse, before dumping, a source with something that will not survive.")
     ] = False,
+    encrypt: Annotated[
+        bool | None,
+        typer.Option(
+            "--encrypt/--no-encrypt",
+            envvar="BACKUP_ENCRYPT",
+            help="With BACKUP_ENCRYPT_PASSWORD, or for the recipients; default if there are any.",
+            show_default=False,
+        ),
+    ] = None,
+    recipients: Annotated[
+        _Names,
+        typer.Option(
+            "--recipient",
+            metavar="KEY",
+            help="Encrypt for this public key, age1… or ssh-…; repeatable. Default BACKUP_RECIPIENTS, …_FILE.",
+        ),
+    ] = None,
+    identities: Identities = None,
     to: Annotated[
         _Names,
         typer.Option(
@@ -64,6 +82,7 @@ def backup(
 ) -> None:
     """Back up a database, and record what must be in it."""
     from backup_lib.backup import make_backup
+    from backup_lib.encryption import choose_lock
     from backup_lib.places import open_place
     from backup_lib.replicas import back_up_to
     from backup_lib.store import LocalStore
@@ -71,7 +90,11 @@ def backup(
     # Not an `envvar` of typer's, which would split a folder's name at its blanks.
     places = [open_place(place) for place in to or [os.environ.get("BACKUP_DIR") or DEFAULT_PLACE]]
     source = choose_dsn(dsn)
-    if format_ != "plain":  # pg_dump writes those itself, to a folder only; from there they are copied
+    keys = choose_keys(identities)
+    lock = choose_lock(os.environ, encrypt=encrypt, recipients=recipients or ())
+    if lock is None and encrypt is None and keys.passphrase is not None:
+        say("note: BACKUP_ENCRYPT_PASSWORD is set, and BACKUP_ENCRYPT is not: the archive is not encrypted")
+    if format_ != "plain" and lock is None:  # pg_dump writes those itself, to a folder only; they are copied from there
         places.sort(key=lambda place: not isinstance(place, LocalStore))
     progress = Progress("read")
 
@@ -87,6 +110,8 @@ def backup(
             compression=compress,
             create=create,
             strict=strict,
+            lock=lock,
+            keys=keys,
             progress=progress,
         )
 
@@ -113,6 +138,7 @@ def put_result(result: BackupResult, replicas: Sequence[Replica] = (), *, as_jso
     put(
         f"{where}  {render_size(facts['size_bytes'])}  {result.seconds:.1f} s  "
         f"{facts['rows']:,} rows in {facts['tables']} tables  sha256 {facts['sha256']}"
+        + ("  encrypted" if facts["encryption"] else "")
     )
     for replica in replicas:
         if replica.is_good and replica.place != result.store.location:
@@ -142,6 +168,7 @@ def describe(result: BackupResult) -> dict[str, Any]:
         "path": result.path,
         "size_bytes": archive.size_bytes if archive else 0,
         "sha256": archive.sha256 if archive else "",
+        "encryption": asdict(archive.encryption) if archive and archive.encryption else None,
         "seconds": round(result.seconds, 3),
         "kind": archive.kind if archive else "",
         "database": result.manifest.source.database,

@@ -40,7 +40,7 @@ def doctor(*, backups: Backups = DEFAULT_PLACE, dsn: Dsn = None, as_json: AsJson
 
     Exits 0 if archives of some major can be drilled, else 3.
     """
-    examined = [*_servers(), *_containers(), *_place(backups), _database(dsn)]
+    examined = [*_servers(), *_containers(), _encryption(), *_place(backups), _database(dsn)]
     able = any(item.restores for item in examined)
     if as_json:
         put_json({"able": able, "examined": [asdict(item) for item in examined]})
@@ -95,6 +95,15 @@ def _containers() -> Iterator[Examined]:
             yield Examined(what=f"image {image}", status="ok", detail="here", restores=True)
         else:
             yield Examined(what=f"image {image}", status="missing", detail="not here", hint=f"docker pull {image}")
+
+
+def _encryption() -> Examined:
+    from backup_lib.encryption import is_installed
+
+    if is_installed():
+        return Examined(what="encryption", status="ok", detail="age, and openssl's files can be read")
+    detail = "encrypted archives can be neither written nor read"
+    return Examined(what="encryption", status="missing", detail=detail, hint="pip install 'pgdrill[age]'")
 
 
 def _place(backups: str) -> Iterator[Examined]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups
+from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups, Identities, choose_keys
 from backup_lib.cli.talk import put, put_json, render_age, render_columns, render_size
 from backup_lib.errors import NoSuchArchiveError, StoreError, UsageError
 
@@ -38,7 +40,7 @@ def list_archives(*, backups: Backups = DEFAULT_PLACE, as_json: AsJson = False) 
             f"{archive.taken_at:%Y-%m-%d %H:%M:%S}Z",
             archive.database or "?",
             archive.kind or "?",
-            archive.encryption or ("manifest" if archive.has_manifest else "no manifest"),
+            ", ".join(filter(None, ("manifest" if archive.has_manifest else "no manifest", archive.encryption))),
             _last_drill(archive, now),
         )
         for archive in found
@@ -50,6 +52,7 @@ def show(
     archive: Annotated[str, typer.Argument(help="A name, a path, latest or latest:DATABASE.", metavar="ARCHIVE")],
     *,
     backups: Backups = DEFAULT_PLACE,
+    identities: Identities = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what an archive holds, table by table.
@@ -61,7 +64,7 @@ def show(
     found = resolve([archive], backups)
     if len(found) > 1:
         raise UsageError(f"{archive} means {len(found)} archives", hint=f"name one of them, such as {found[0].name}")
-    facts = _facts(found[0]) | _contents(found[0])
+    facts = _facts(found[0]) | _contents(found[0], identities)
     if as_json:
         put_json(facts)
     else:
@@ -109,7 +112,7 @@ def _newest_entry(archive: Found) -> Entry | None:
     return read_ledger(archive.store, archive.name).last(size_bytes=archive.size_bytes)
 
 
-def _contents(archive: Found) -> dict[str, Any]:
+def _contents(archive: Found, identities: Sequence[Path] | None) -> dict[str, Any]:
     from backup_lib.dump_reader import read_inventory
     from backup_lib.dump_text import open_dump_text
     from backup_lib.manifest import parse_manifest
@@ -120,7 +123,7 @@ def _contents(archive: Found) -> dict[str, Any]:
         return _promised(manifest) | (_counted(manifest.inventory) if manifest.inventory else {})
     if archive.path is None:
         raise UsageError(f"{archive.name} does not lie on this machine", hint="copy it here first")
-    with open_dump_text(archive.path) as text:
+    with open_dump_text(archive.path, keys=choose_keys(identities)) as text:
         inventory = read_inventory(text)
     tables = [
         {"table": _qualified(data.database, data.label), "rows": data.rows, "size_bytes": data.size_bytes}
@@ -135,11 +138,13 @@ def _contents(archive: Found) -> dict[str, Any]:
 
 
 def _promised(manifest: Manifest) -> dict[str, Any]:
+    encryption = manifest.archive.encryption if manifest.archive else None
     sizes = {data.label: data.size_bytes for data in manifest.inventory.tables} if manifest.inventory else {}
     return {
         "said_by": "its manifest",
         "server_version": manifest.source.server_version,
         "sha256": manifest.archive.sha256 if manifest.archive else None,
+        "recipients": encryption.recipients if encryption else (),
         "tables": [
             {"table": table, "rows": rows, "size_bytes": sizes.get(table)}
             for table, rows in sorted(manifest.row_counts.items())
@@ -172,6 +177,9 @@ def _put(facts: dict[str, Any]) -> None:
         put("never drilled: pgdrill verify proves that it restores")
     if facts.get("sha256"):
         put(f"sha256 {facts['sha256']}")
+    if facts["encryption"]:
+        whom = ", ".join(facts.get("recipients") or ())
+        put(f"encrypted by {facts['encryption']}" + (f" for {whom}" if whom else ""))
     if not facts.get("complete", True):
         put("NOT COMPLETE: it does not end as pg_dump ends a dump")
     put(f"what it holds, as {facts['said_by']} says:\n")

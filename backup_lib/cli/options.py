@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from backup_lib.cli.talk import say
+
+if TYPE_CHECKING:
+    from backup_lib.encryption import Keys
 
 DEFAULT_BACKUPS = Path("backups")
 DEFAULT_PLACE = str(DEFAULT_BACKUPS)
@@ -29,6 +33,25 @@ Dsn = Annotated[
         show_default=False,
     ),
 ]
+Identities = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--identity",
+        metavar="FILE",
+        help="Secret key of encrypted archives, as age-keygen writes it; repeatable. Default BACKUP_IDENTITY_FILE.",
+        show_default=False,
+    ),
+]
+
+
+def choose_keys(identities: Sequence[Path] | None) -> Keys:
+    """What encrypted archives are opened with: these files, and what the environment names.
+
+    :raises UsageError: when the environment's variables cannot be what they say.
+    """
+    from backup_lib.encryption import keys_from_environment
+
+    return keys_from_environment(os.environ, identity_files=identities or ())
 
 
 def choose_dsn(given: str | None) -> str:

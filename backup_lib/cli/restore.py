@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backup_lib.cli.emergency import MODES, Mode, run_emergency
-from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups, Dsn, choose_dsn
+from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups, Dsn, Identities, choose_dsn, choose_keys
 from backup_lib.cli.restore_plan import describe_plan, put_plan
 from backup_lib.cli.talk import Progress, put, put_json, say
 from backup_lib.errors import UsageError
@@ -98,6 +98,7 @@ def restore(
             show_default=False,
         ),
     ] = None,
+    identities: Identities = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")] = False,
     dsn: Dsn = None,
@@ -116,6 +117,7 @@ def restore(
     if to_database and create_database:
         raise UsageError("--to-database and --create-database name two targets", hint="leave one of them out")
     target = choose_dsn(dsn)
+    keys = choose_keys(identities)
 
     def build_request(path: Path) -> Request:
         return Request(
@@ -130,6 +132,7 @@ def restore(
             keep_owners=not no_owner,
             with_globals=with_globals,
             superusers=superusers,
+            keys=keys,
             jobs=jobs or (os.cpu_count() or 1 if create_database or emergency or resume else 1),
         )
 

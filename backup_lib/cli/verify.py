@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups
+from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups, Identities, choose_keys
 from backup_lib.cli.talk import put_json
-from backup_lib.errors import BackupError, DamagedArchiveError, UsageError, WrongKeyError
+from backup_lib.errors import BackupError, DamagedArchiveError, DamagedManifestError, UsageError, WrongKeyError
 
 if TYPE_CHECKING:
     from backup_lib.catalog import Found
     from backup_lib.cli.suite import Outcome
+    from backup_lib.encryption import Keys
+    from backup_lib.manifest import Manifest
 
 _UNSEEDED = 0  # which ones `random` picks here does not matter: the suite picks for itself
 
@@ -51,6 +54,7 @@ def verify(
     rto: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Recovery time objective.")] = None,
     rpo: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Recovery point objective.")] = None,
     reports: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the records go.")] = Path("reports"),
+    identities: Identities = None,
     as_json: AsJson = False,
 ) -> None:
     """Prove that archives restore, in throwaway servers."""
@@ -58,7 +62,7 @@ def verify(
     from backup_lib.cli.suite import run_suite
 
     requests = archives or ["latest"]
-    refuse_unreadable(resolve(requests, backups, seed=_UNSEEDED))
+    refuse_unreadable(resolve(requests, backups, seed=_UNSEEDED), choose_keys(identities))
     values = {
         "--backups": backups,
         "--sandbox": sandbox,
@@ -74,30 +78,44 @@ def verify(
     # With `=`, since a value may begin with a dash.
     arguments = [f"--archive={request}" for request in requests]
     arguments += [f"{name}={value}" for name, value in values.items() if value is not None]
+    arguments += [f"--identity={path}" for path in identities or ()]
     outcome = run_suite(arguments, output=sys.stderr.fileno() if as_json else None)
     if as_json:
         put_json(_describe(outcome))
     raise typer.Exit(outcome.exit_status)
 
 
-def refuse_unreadable(found: Sequence[Found]) -> None:
-    """Say in one sentence what no drill can change: encrypted, or packed in a way that is not read.
+def refuse_unreadable(found: Sequence[Found], keys: Keys) -> None:
+    """Say in one sentence what no drill can change: no key that fits, or packed in a way that is not read.
 
     A damaged archive is drilled: what it lacks is then on record. So is an unreadable one among others.
     """
-    from backup_lib.archive import detect_path
+    from backup_lib.dump_text import detect_archive, is_as_written
 
     refused: list[BackupError] = []
     for archive in found:
         try:
             if archive.path:
-                detect_path(archive.path)
-        except (WrongKeyError, UsageError) as exc:
+                detect_archive(archive.path, keys)
+        except UsageError as exc:
             refused.append(exc)
+        except WrongKeyError as exc:
+            if archive.path and is_as_written(archive.path, _manifest_of(archive)):
+                refused.append(exc)
         except DamagedArchiveError:
             pass
     if refused and len(refused) == len(found):
         raise refused[0]
+
+
+def _manifest_of(archive: Found) -> Manifest | None:
+    from backup_lib.manifest import parse_manifest
+
+    if not archive.has_manifest:
+        return None
+    with suppress(DamagedManifestError):
+        return parse_manifest(b"".join(archive.store.open_read(archive.manifest_name)))
+    return None
 
 
 def _describe(outcome: Outcome) -> dict[str, object]:

@@ -21,6 +21,7 @@ from backup_lib.dump_data import Rows
 from backup_lib.dump_events import CopyData, CopyStart, EntryStart, Event, Sql
 from backup_lib.dump_reader import read_events, read_inventory
 from backup_lib.dump_text import open_dump_text
+from backup_lib.encryption import NO_KEYS, Keys
 from backup_lib.inventory import Inventory, TableData, major_of
 from backup_lib.load_order import Table
 from backup_lib.manifest import Manifest
@@ -57,6 +58,7 @@ def prove(
     server: TargetServer,
     database: str,
     *,
+    keys: Keys = NO_KEYS,
     progress: Progress | None = None,
 ) -> Proof:
     """Dump the database again and compare.
@@ -70,7 +72,7 @@ def prove(
     differing = differing_tables(archived, restored)
     uncompared: list[str] = []
     if differing:
-        altered, uncompared = _row_faults(archive, dumping, archived, differing, pinned=pinned)
+        altered, uncompared = _row_faults(archive, dumping, archived, differing, pinned=pinned, keys=keys)
         faults += altered
     objects = 0
     with server.connect(database) as conn:
@@ -190,14 +192,14 @@ def _text(table: TableData | None) -> tuple[object, ...] | None:
 
 
 def _row_faults(
-    archive: Path, dumping: _Dumping, archived: Inventory, differing: set[Table], *, pinned: bool
+    archive: Path, dumping: _Dumping, archived: Inventory, differing: set[Table], *, pinned: bool, keys: Keys
 ) -> tuple[list[str], list[str]]:
     """Text may differ in the order of rows and of columns alone: as sets, they must be the same.
 
     Where somebody else's pg_dump wrote the archive, in what time zone is not known: there, equal counts are no fault.
     """
     loaded_by = {(t.schema, t.name): target_of(t) for t in archived.tables}
-    with open_dump_text(archive) as chunks:
+    with open_dump_text(archive, keys=keys) as chunks:
         expected = RowSets(differing, loaded_by).read(read_events(chunks))
     found = RowSets(differing, loaded_by).read(dumping.events())
     altered: list[str] = []

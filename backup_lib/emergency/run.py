@@ -213,6 +213,7 @@ class Emergency:
             prepared.manifest,
             self._server,
             self.state.new,
+            keys=request.keys,
             progress=self._progress,
         )
         if proof.faults:

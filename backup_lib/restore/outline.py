@@ -10,6 +10,7 @@ from pathlib import Path
 from backup_lib.dump_events import Connect, CopyStart, EntryStart, Event, MetaCommand, Sql, Trailer
 from backup_lib.dump_reader import read_events
 from backup_lib.dump_text import Stored, open_dump_text
+from backup_lib.encryption import NO_KEYS, Keys
 from backup_lib.errors import DamagedArchiveError, UsageError
 from backup_lib.inventory import Inventory
 from backup_lib.inventory_builder import InventoryBuilder
@@ -84,7 +85,7 @@ class Outline:
         return tuple(part.start.name for part in self.parts if part.type == "EXTENSION")
 
 
-def read_outline(path: Path, *, progress: Progress | None = None) -> Outline:
+def read_outline(path: Path, *, keys: Keys = NO_KEYS, progress: Progress | None = None) -> Outline:
     """Read an archive of any format to its end.
 
     :raises DamagedArchiveError: when it is cut short or cannot be read.
@@ -92,7 +93,7 @@ def read_outline(path: Path, *, progress: Progress | None = None) -> Outline:
     """
     stored = Stored()
     builder = InventoryBuilder()
-    with open_dump_text(path, stored) as chunks:
+    with open_dump_text(path, stored, keys=keys) as chunks:
         parts = _collect(read_events(watched(chunks, progress)), builder, path.name)
     inventory = builder.result()
     if not inventory.complete:

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from backup_lib.encryption import NO_KEYS, Keys
 from backup_lib.errors import DamagedArchiveError, RestoreError, UsageError
 from backup_lib.manifest import SUFFIX, Manifest, parse_manifest
 from backup_lib.restore.outline import Outline, Progress, read_outline
@@ -30,6 +31,7 @@ class Request:
     with_globals: bool = False
     superusers: bool = False  # roles that are made may be superusers
     jobs: int = 1
+    keys: Keys = NO_KEYS  # of an encrypted archive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class Prepared:
 def prepare(request: Request, *, progress: Progress | None = None) -> Prepared:
     """Read the archive to its end, look at the target, and plan.
 
+    :raises WrongKeyError: when it is encrypted, and the request's keys do not open it.
     :raises DamagedArchiveError: when the archive is damaged, or is not what its manifest promises.
     :raises NoSuchArchiveError: when the archive has no table of a name that was asked for.
     :raises SourceError: when the server cannot be reached.
@@ -68,7 +71,7 @@ def prepare(request: Request, *, progress: Progress | None = None) -> Prepared:
             )
         with closing(server.connect(name)) as conn:
             existing = look_at_database(conn)
-    outline = read_outline(request.archive, progress=progress)
+    outline = read_outline(request.archive, keys=request.keys, progress=progress)
     manifest = read_manifest(request.archive, request.manifest)
     if manifest is not None:
         _require_promised(outline, manifest)

@@ -182,7 +182,7 @@ def _events(prepared: Prepared, progress: Progress | None) -> Iterator[Iterator[
         in_one_transaction=prepared.plan.in_one_transaction,
         schemas_there=frozenset({"public"} if emptied else {name[0] for name in schemas if len(name) == 1}),
     )
-    with open_dump_text(prepared.request.archive) as chunks:
+    with open_dump_text(prepared.request.archive, keys=prepared.request.keys) as chunks:
         yield chosen_events(read_events(watched(chunks, progress)), changes)
 
 

@@ -7,7 +7,8 @@ from contextlib import suppress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backup_lib.codec import Compressor, Digest, open_text
+from backup_lib.chunks import Digest
+from backup_lib.codec import Compressor, open_text
 from backup_lib.errors import BackupError
 from backup_lib.manifest import Compression
 

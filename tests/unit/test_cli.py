@@ -92,7 +92,7 @@ def test_an_unknown_option_is_a_usage_error(pgdrill: Pgdrill) -> None:
         pytest.param(["--backups", "empty"], 10, "empty holds no archive", "pgdrill backup", id="empty-folder"),
         pytest.param(["--backups", "images"], 10, "only 1 other file", "pgdrill backup", id="folder-of-images"),
         pytest.param(["images"], 10, "images is a folder", "--backups images", id="folder-by-path"),
-        pytest.param(["./x.sql.gz"], 12, "x.sql.gz is encrypted", "decrypt it", id="encrypted"),
+        pytest.param(["./x.sql.gz"], 12, "x.sql.gz is encrypted", "set BACKUP_ENCRYPT_PASSWORD", id="encrypted"),
         pytest.param(["./x.sql.zip"], 2, "x.sql.zip is a zip file", "unpack it", id="zip"),
         pytest.param(["random:none", "--backups", "empty"], 2, "names no number", "random:3", id="nonsense"),
         pytest.param(["https://host/x"], 2, "names no archive", "copy", id="url"),

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from backup_lib.codec import CHUNK_BYTES, Compressor, Digest, open_text
+from backup_lib.chunks import Digest
+from backup_lib.codec import CHUNK_BYTES, Compressor, open_text
 from backup_lib.errors import DamagedArchiveError, WrongKeyError
 from backup_lib.manifest import Compression
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from verification.facts import Facts
+from backup_lib.manifest import ArchiveFacts
+from verification.facts import Archived, Facts
 from verification.finding import Finding, match
 from verification.findings import not_reached
 from verification.identity import Mismatch, mismatches
@@ -31,7 +32,7 @@ def check_integrity(facts: Facts) -> list[Finding]:
             )
         )
     promised = facts.manifest.archive if facts.manifest is not None else None
-    if promised is not None and archived.sha256 is not None:
+    if promised is not None and archived.sha256 is not None and not _is_encrypted_anew(promised, archived):
         if archived.size_bytes != promised.size_bytes:
             found.append(_fault("size", f"{promised.size_bytes} bytes", f"{archived.size_bytes} bytes"))
         if archived.sha256 != promised.sha256:
@@ -44,7 +45,33 @@ def check_integrity(facts: Facts) -> list[Finding]:
         return found
     if archived.sha256 is None:  # the drill did not get as far as reading it
         return [not_reached(NAME, facts)]
-    return [match(NAME, "archive", f"{archived.size_bytes} bytes, SHA-256 {archived.sha256}")]
+    found.append(match(NAME, "archive", f"{archived.size_bytes} bytes, SHA-256 {archived.sha256}"))
+    if not archived.is_authenticated and not facts.is_as_promised:
+        found.append(_unauthenticated(archived.encryption or ""))
+    return found
+
+
+def _unauthenticated(encryption: str) -> Finding:
+    return Finding(
+        check=NAME,
+        object="encryption",
+        status="note",
+        expected="encryption that shows when somebody altered its bytes",
+        actual=encryption,
+        why="altered bytes decrypt to other bytes, and the padding at its end is right for one wrong key in 256",
+        hint="convert it to age, which is authenticated: `pgdrill rewrap`",
+    )
+
+
+def _is_encrypted_anew(promised: ArchiveFacts, archived: Archived) -> bool:
+    """Other bytes, because somebody changed the key: what is inside is authentic and what was promised."""
+    promise = promised.encryption
+    return (
+        promise is not None
+        and archived.damage is None
+        and archived.is_authenticated
+        and archived.inner_sha256 == promise.plain_sha256
+    )
 
 
 def _misnamed(mismatch: Mismatch) -> Finding:

@@ -8,7 +8,7 @@ import platform
 from datetime import datetime
 from importlib import metadata
 
-from backup_lib.archive import detect_path
+from backup_lib.dump_text import detect_archive
 from backup_lib.errors import BackupError
 from backup_lib.inventory import Inventory
 from backup_lib.manifest import Source
@@ -213,7 +213,7 @@ def _archive(drill: Drill) -> ArchiveRecord:
     facts, found = drill.facts, drill.found
     dump, manifest = facts.archived.inventory, facts.manifest
     try:
-        content = detect_path(drill.path)
+        content = detect_archive(drill.path, drill.plan.keys)
     except (BackupError, OSError):
         content = None
     scope = scope_of(facts.expect, manifest, dump)
@@ -222,7 +222,7 @@ def _archive(drill: Drill) -> ArchiveRecord:
         location=found.store.location,
         format=content.format if content else None,
         compression=content.compression if content else None,
-        encryption=found.encryption,
+        encryption=facts.archived.encryption or found.encryption,
         kind=scope.kind,
         kind_from=scope.said_by,
         size_bytes=facts.archived.size_bytes,
@@ -292,6 +292,11 @@ def _not_proved(drill: Drill) -> tuple[str, ...]:
         said.append(
             "Equality with the source: the archive has no manifest, so it was compared with itself only. "
             "`pgdrill manifest` records the source's side."
+        )
+    if not facts.archived.is_authenticated and not facts.is_as_promised:
+        said.append(
+            "That nobody altered it: openssl enc does not authenticate what it encrypts, so altered bytes decrypt to "
+            "other bytes. `pgdrill rewrap` converts it to age, which does."
         )
     if drill.plan.level == "integrity":
         said.append("That it restores: at this level the archive is read, and nothing is restored.")
