@@ -296,7 +296,7 @@ def _not_proved(drill: Drill) -> tuple[str, ...]:
     if not facts.archived.is_authenticated and not facts.is_as_promised:
         said.append(
             "That nobody altered it: openssl enc does not authenticate what it encrypts, so altered bytes decrypt to "
-            "other bytes. `pgdrill rewrap` converts it to age, which does."
+            "other bytes. age does: `pgdrill backup --encrypt`."
         )
     if drill.plan.level == "integrity":
         said.append("That it restores: at this level the archive is read, and nothing is restored.")
