@@ -135,6 +135,16 @@ def test_a_machine_with_the_public_key_alone_writes_what_it_cannot_read(
     record = drill_of(path, keys=keys)
     assert record.verdict == "verified", told(record)
     assert record.archive.encryption == "age, recipients"
+    restored = pgdrill(
+        "restore", path, "--create-database", "unsealed", "--identity", keys.identity_files[0], DATABASE_URL=dsn
+    )
+    assert restored.returncode == 0, restored.stderr
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        with psycopg.connect(dsn, dbname="unsealed") as there:
+            assert there.execute("SELECT count(*) FROM people").fetchone() == (20_000,)
+        connection.execute("DROP DATABASE unsealed")
+    locked = pgdrill("restore", path, "--create-database", "unsealed", DATABASE_URL=dsn)
+    assert locked.returncode == 12, locked.stderr
     unopened = drill_of(path)
     assert unopened.verdict == "could_not_verify", told(unopened)
     assert "no identity was given" in told(unopened)
