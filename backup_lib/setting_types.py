@@ -95,3 +95,19 @@ def parse_name(value: object) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise ValueError("a name of letters, digits, spaces, and . : - _ is wanted")
     return value
+
+
+def parse_cron_text(value: object) -> str:
+    from backup_lib.cron import parse_cron
+
+    return parse_cron(value)
+
+
+def parse_zone_text(value: object) -> str:
+    from backup_lib.cron import parse_zone
+
+    return parse_zone(value)
+
+
+def parse_cron_or_never(value: object) -> str | None:
+    return None if str(value).strip().lower() == "never" else parse_cron_text(value)

@@ -18,10 +18,13 @@ from msgspec import Meta
 from backup_lib.setting_types import (
     Secret,
     parse_compression,
+    parse_cron_or_never,
+    parse_cron_text,
     parse_duration_s,
     parse_expected,
     parse_name,
     parse_number,
+    parse_zone_text,
 )
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -77,6 +80,24 @@ class VerifySettings:
         "How long one SQL check may take.", 60.0, key="check_timeout", parse=parse_duration_s
     )
     reports: str = setting("Where the records of drills go.", "reports", path=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleSettings:
+    """What `pgdrill schedule` runs, and when."""
+
+    backup: str = setting(
+        "When to back up, a cron expression.", "0 2 * * *", env="BACKUP_SCHEDULE", parse=parse_cron_text
+    )
+    drill: str | None = setting(
+        'When to drill the newest archive, a cron expression, or "never".',
+        "0 5 * * 1",
+        env="DRILL_SCHEDULE",
+        parse=parse_cron_or_never,
+    )
+    prune: bool = setting("Whether each good backup is followed by `pgdrill prune`.", default=False, env="BACKUP_PRUNE")
+    tz: str = setting("The time zone of both, such as America/Bogota.", "UTC", env="TZ", parse=parse_zone_text)
+    state: str = setting("The file that says how the last runs ended.", "reports/schedule.json", path=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +168,7 @@ class Settings:
 
     backup: BackupSettings = field(default_factory=BackupSettings)
     verify: VerifySettings = field(default_factory=VerifySettings)
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     databases: Mapping[str, DatabaseSettings] = field(default_factory=dict)
     checks: tuple[SqlCheck, ...] = ()
     suppressions: tuple[Suppression, ...] = ()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from backup_lib.cli import backup, demo, doctor, evidence, listing, prune, restore, servers, sync, verify
+from backup_lib.cli import backup, demo, doctor, evidence, listing, prune, restore, schedule, servers, sync, verify
 from backup_lib.cli.talk import be_verbose, put
 
 _STATUSES = """Exit statuses:
@@ -68,4 +68,5 @@ app.command("demo")(demo.demo)
 app.command("sample-backup")(demo.sample_backup)
 app.command("doctor")(doctor.doctor)
 app.command("install-server")(servers.install_server)
+app.add_typer(schedule.app, name="schedule")
 app.add_typer(evidence.app, name="evidence")

@@ -1,0 +1,191 @@
+"""Runs what is due, one thing at a time, and remembers how it ended: what was missed is said, and made up for once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+
+from backup_lib.cron import Cron
+from backup_lib.errors import LockedError, StoreError
+from backup_lib.store import LocalStore
+
+ONE_RUN, ONE_LOOP = "schedule-", "scheduler-"  # locks
+_GRACE_S = 60.0  # later than this is said
+_LOOK_S = 15.0  # how often the clock is read: it may be set, and a machine may sleep
+_COUNTED = 1000  # missed times are counted so far
+_STOPPED = 130
+
+Command = tuple[str, ...]  # of pgdrill, without its name
+Runner = Callable[[Command], int]
+"""Run one command to its end and give its exit status.
+
+:raises KeyboardInterrupt: when it was stopped.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What runs at its times: commands one after another, as long as they end well."""
+
+    name: str
+    cron: Cron
+    commands: tuple[Command, ...]
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """How a task went the last time. `status` None: never run; the loop waits for it since `due_at`."""
+
+    due_at: datetime  # UTC
+    ended_at: datetime | None = None
+    status: int | None = None  # exit status of the command that ended it, 0 when all went well
+
+
+State = Mapping[str, Run]
+
+
+def due_at(task: Task, last: Run | None, now: datetime) -> datetime:
+    """When the task runs next: in the past, when it is due.
+
+    A last time far in the future was noted by a clock that ran wild: it counts for nothing.
+    """
+    if last is None or last.due_at > now + timedelta(days=1):
+        return task.cron.after(now)
+    return task.cron.after(last.due_at)
+
+
+def describe_lateness(task: Task, due: datetime, now: datetime) -> str | None:
+    """What to say of a run that begins later than a minute after its time; None when it is in time."""
+    if now - due < timedelta(seconds=_GRACE_S):
+        return None
+    missed = sum(1 for _ in islice(task.cron.between(due, now), _COUNTED)) + 1
+    times = f"{missed} times since" if missed > 1 else "at"
+    return f"{task.name} did not run {times} {due:%Y-%m-%d %H:%M} UTC: it is run now, once"
+
+
+def check_health(tasks: Sequence[Task], state: State, now: datetime, *, grace_s: float) -> list[str]:
+    """What is wrong: a last run that failed, a time that passed `grace_s` ago without a run that ended. Else empty."""
+    return [wrong for task in tasks if (wrong := _what_is_wrong(task, state.get(task.name), now, grace_s))]
+
+
+def _what_is_wrong(task: Task, last: Run | None, now: datetime, grace_s: float) -> str | None:
+    if last is None:
+        return f"{task.name} was never scheduled here"
+    if last.status:
+        return f"{task.name} failed with exit status {last.status} at {last.ended_at:%Y-%m-%d %H:%M} UTC"
+    due = due_at(task, last, now)
+    if now - due > timedelta(seconds=grace_s):
+        return f"{task.name} should have run at {due:%Y-%m-%d %H:%M} UTC"
+    return None
+
+
+def read_state(path: Path) -> dict[str, Run]:
+    """:raises StoreError: when there is something that is no such state."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Run])
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.DecodeError) as exc:
+        raise StoreError(
+            f"{path} does not tell how the last runs ended", hint="delete it; runs go on from now"
+        ) from exc
+
+
+def run_task(task: Task, due: datetime, path: Path, run: Runner, say: Callable[[str], object]) -> int:
+    """Run a task now, and note how it ended; never beside another one.
+
+    :return: the exit status of the first command that failed, else 0.
+    :raises LockedError: when another task runs; noted as a failure.
+    :raises KeyboardInterrupt: when it was stopped; noted too.
+    """
+    store, begun = LocalStore(path.parent), time.monotonic()
+    former = read_state(path).get(task.name)
+    status = _STOPPED
+    try:
+        with store.lock(ONE_RUN):
+            status = next((failed for command in task.commands if (failed := run(command))), 0)
+    except LockedError:
+        status = LockedError.exit_status
+        raise
+    finally:
+        # What was stopped is still to be done: the next loop finds it missed.
+        done = former.due_at if former and status == _STOPPED else due
+        _note(path, {task.name: Run(due_at=done, ended_at=datetime.now(UTC), status=status)})
+        outcome = "ok" if status == 0 else f"FAILED, exit status {status}"
+        say(f"{task.name}: {outcome}, {time.monotonic() - begun:.1f} s")
+    return status
+
+
+def run_loop(tasks: Sequence[Task], path: Path, run: Runner, say: Callable[[str], object]) -> int:
+    """Run tasks at their times until SIGTERM or SIGINT; a failure does not end it.
+
+    :return: the first exit status other than 0 that a task's last run has, else 0.
+    :raises LockedError: when another loop runs on the same state.
+    """
+    with LocalStore(path.parent).lock(ONE_LOOP), _stop_signal() as stop:
+        now = datetime.now(UTC)
+        known = read_state(path)
+        _note(path, {task.name: Run(due_at=now) for task in tasks if task.name not in known})
+        for task in tasks:
+            say(f"{task.name}: next at {max(now, due_at(task, known.get(task.name), now)):%Y-%m-%d %H:%M} UTC")
+        while not stop.is_set():
+            _run_due(tasks, path, run, say, stop)
+            stop.wait(_seconds_to_next(tasks, read_state(path)))
+        last = read_state(path)
+    say("stopped")
+    return next((status for task in tasks if (status := _failure(last.get(task.name)))), 0)
+
+
+def _failure(last: Run | None) -> int:
+    return (last.status or 0) if last and last.status != _STOPPED else 0
+
+
+def _run_due(
+    tasks: Sequence[Task], path: Path, run: Runner, say: Callable[[str], object], stop: threading.Event
+) -> None:
+    for task in tasks:
+        now = datetime.now(UTC)
+        due = due_at(task, read_state(path).get(task.name), now)
+        if stop.is_set() or due > now:
+            continue
+        if late := describe_lateness(task, due, now):
+            say(f"warning: {late}")
+        try:
+            run_task(task, now, path, run, say)
+        except LockedError as exc:
+            say(f"error: {exc}")
+        except KeyboardInterrupt:
+            stop.set()
+        else:
+            say(f"{task.name}: next at {task.cron.after(now):%Y-%m-%d %H:%M} UTC")
+
+
+def _seconds_to_next(tasks: Sequence[Task], state: State) -> float:
+    now = datetime.now(UTC)
+    waits = [(due_at(task, state.get(task.name), now) - now).total_seconds() for task in tasks]
+    return min(_LOOK_S, max(0.0, min(waits)))
+
+
+def _note(path: Path, runs: State) -> None:
+    known = {**read_state(path), **runs}
+    LocalStore(path.parent).replace(path.name, msgspec.json.format(msgspec.json.encode(known)))
+
+
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """Set by SIGTERM or SIGINT; while a command runs, it is told, and tells by KeyboardInterrupt."""
+    stop = threading.Event()
+    former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

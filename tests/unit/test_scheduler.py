@@ -1,0 +1,167 @@
+"""The loop that runs what is due: what it remembers, what it says, and how it stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from backup_lib.cron import Cron
+from backup_lib.errors import LockedError, StoreError
+from backup_lib.scheduler import (
+    ONE_LOOP,
+    ONE_RUN,
+    Command,
+    Run,
+    Task,
+    check_health,
+    describe_lateness,
+    due_at,
+    read_state,
+    run_loop,
+    run_task,
+)
+from backup_lib.store import LocalStore
+
+NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
+NIGHTLY = Cron(expression="0 2 * * *", zone=ZoneInfo("UTC"))
+BACKUP = Task(name="backup", cron=NIGHTLY, commands=(("backup",), ("prune",)))
+
+
+def days(count: float) -> timedelta:
+    return timedelta(days=count)
+
+
+@pytest.mark.parametrize(
+    ("last", "due"),
+    [
+        pytest.param(None, "2026-11-25T02", id="never-run"),
+        pytest.param(NOW - days(0.2), "2026-11-25T02", id="run-last-night"),
+        pytest.param(NOW - days(3), "2026-11-22T02", id="missed"),
+        pytest.param(NOW + timedelta(hours=20), "2026-11-26T02", id="clock-set-back-a-little-runs-no-time-twice"),
+        pytest.param(NOW + days(900), "2026-11-25T02", id="clock-was-years-ahead"),
+    ],
+)
+def test_when_a_task_is_due(last: datetime | None, due: str) -> None:
+    run = Run(due_at=last, status=0) if last else None
+    assert f"{due_at(BACKUP, run, NOW):%Y-%m-%dT%H}" == due
+
+
+def test_missed_times_are_counted_and_said() -> None:
+    due = datetime(2026, 11, 22, 2, tzinfo=UTC)
+    assert (
+        describe_lateness(BACKUP, due, NOW)
+        == "backup did not run 3 times since 2026-11-22 02:00 UTC: it is run now, once"
+    )
+    assert describe_lateness(BACKUP, due, due + timedelta(seconds=20)) is None
+
+
+@pytest.mark.parametrize(
+    ("run", "wrong"),
+    [
+        pytest.param(None, "never scheduled", id="never"),
+        pytest.param(Run(due_at=NOW - days(0.25), ended_at=NOW, status=3), "exit status 3", id="failed"),
+        pytest.param(
+            Run(due_at=NOW - days(3), ended_at=NOW - days(3), status=0),
+            "should have run at 2026-11-22 02:00",
+            id="missed",
+        ),
+        pytest.param(Run(due_at=NOW - days(0.25), ended_at=NOW, status=0), "", id="well"),
+    ],
+)
+def test_health_tells_failures_and_missed_runs(run: Run | None, wrong: str) -> None:
+    found = check_health([BACKUP], {"backup": run} if run else {}, NOW, grace_s=3600)
+    assert len(found) == bool(wrong)
+    assert wrong in "".join(found)
+
+
+def test_what_follows_a_failed_command_is_not_run_and_the_failure_is_noted(tmp_path: Path) -> None:
+    ran: list[Command] = []
+    said: list[str] = []
+
+    def fail(command: Command) -> int:
+        ran.append(command)
+        return 3
+
+    assert run_task(BACKUP, NOW, tmp_path / "state.json", fail, said.append) == 3
+    assert ran == [("backup",)]
+    assert read_state(tmp_path / "state.json")["backup"].status == 3
+    assert said[0].startswith("backup: FAILED, exit status 3")
+    assert run_task(BACKUP, NOW, tmp_path / "state.json", lambda command: ran.append(command) or 0, said.append) == 0
+    assert ran[1:] == [("backup",), ("prune",)]
+    assert read_state(tmp_path / "state.json")["backup"].status == 0
+
+
+def test_a_run_beside_another_is_refused_and_noted(tmp_path: Path) -> None:
+    with LocalStore(tmp_path).lock(ONE_RUN), pytest.raises(LockedError):
+        run_task(BACKUP, NOW, tmp_path / "state.json", lambda _: pytest.fail("it ran"), lambda _: None)
+    assert read_state(tmp_path / "state.json")["backup"].status == 11
+
+
+def test_a_run_that_was_stopped_is_still_due(tmp_path: Path) -> None:
+    path, former = tmp_path / "state.json", Run(due_at=NOW - days(1), ended_at=NOW - days(1), status=0)
+    run_task(BACKUP, former.due_at, path, lambda _: 0, lambda _: None)
+
+    def interrupt(_: Command) -> int:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_task(BACKUP, NOW, path, interrupt, lambda _: None)
+    state = read_state(path)
+    assert due_at(BACKUP, state["backup"], NOW) < NOW
+    assert check_health([BACKUP], state, NOW, grace_s=3600)
+
+
+def test_a_state_that_is_none_is_not_taken_for_a_first_start(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text('{"backup":')
+    with pytest.raises(StoreError, match="does not tell"):
+        read_state(tmp_path / "state.json")
+
+
+def test_one_loop_at_a_time(tmp_path: Path) -> None:
+    with LocalStore(tmp_path).lock(ONE_LOOP), pytest.raises(LockedError):
+        run_loop([BACKUP], tmp_path / "state.json", lambda _: 0, lambda _: None)
+
+
+def test_the_loop_makes_up_for_a_missed_backup_remembers_its_failure_and_stops_at_once(tmp_path: Path) -> None:
+    """The real program, with no database to back up."""
+    state = tmp_path / "reports" / "schedule.json"
+    state.parent.mkdir()
+    ago = datetime.now(UTC) - days(2.5)
+    state.write_text(json.dumps({"backup": {"due_at": ago.isoformat(), "ended_at": ago.isoformat(), "status": 0}}))
+    env = {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        "BACKUP_SCHEDULE": "0 2 * * *",
+    }
+    pgdrill = (sys.executable, "-c", "from backup_lib.cli import main; main()", "schedule")
+    loop = subprocess.Popen(
+        [*pgdrill, "run", "--drill", "never"], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        end = time.monotonic() + 30
+        while json.loads(state.read_text())["backup"]["status"] == 0 and time.monotonic() < end:
+            time.sleep(0.1)
+        second = subprocess.run([*pgdrill, "run"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=30)
+        loop.send_signal(signal.SIGTERM)
+        _, said = loop.communicate(timeout=5)
+    finally:
+        loop.kill()
+        loop.wait()
+    assert second.returncode == 11
+    assert "backup did not run" in said
+    assert "backup: FAILED, exit status 3" in said
+    assert said.rstrip().endswith("stopped")
+    assert loop.returncode == 3
+    health = subprocess.run(
+        [*pgdrill, "health"], cwd=tmp_path, env={**env, "DRILL_SCHEDULE": "never"}, capture_output=True, text=True
+    )
+    assert (health.returncode, "failed with exit status 3" in health.stdout) == (3, True)
