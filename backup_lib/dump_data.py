@@ -8,7 +8,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Literal
 
-from backup_lib.inventory import LargeObject, TableData
+from backup_lib.inventory import LargeObject, TableData, as_shown
 from backup_lib.sql_lexer import IDENTIFIER, QUALIFIED, Rules, split_statements, unquote
 
 _INSERT = re.compile(
@@ -19,6 +19,7 @@ _INSERT = re.compile(
     + rb"(?:, )?)*+)\) )?+(?:OVERRIDING (?:SYSTEM|USER) VALUE )?+(?:VALUES\s*+)?+)"
 )
 _COLUMN = re.compile(IDENTIFIER)
+_NAMES = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
 _ROW_SEPARATOR = b",\n\t"
 _PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _LO_CALL = re.compile(rb"lo_open\([^\d;]*(\d+)'|lowrite\(0, '\\{1,2}x([0-9a-fA-F]*)'\)")
@@ -49,6 +50,9 @@ class Rows:
 
     def begin(self, form: Literal["copy", "insert"], target: str, columns: tuple[str, ...] | None) -> None:
         self._form, self._target, self._columns, self.begun = form, target, columns, True
+        names = [quoted.replace('""', '"') if quoted else bare for quoted, bare in _NAMES.findall(target)]
+        if len(names) == 2 and as_shown(names[0], names[1]) == (self._schema, self._name):
+            self._schema, self._name = names  # exactly, which the comment cannot say
 
     def add_copied(self, data: bytes) -> None:
         self._count += data.count(b"\n")

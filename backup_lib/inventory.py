@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+
+_LINE_END = re.compile(r"[\r\n]")
+
+
+def as_shown(schema: str | None, name: str) -> tuple[str | None, str]:
+    """A name as pg_dump's comments show it: line ends as blanks, and a schema called "-" like none."""
+    return None if schema in (None, "-") else _LINE_END.sub(" ", schema), _LINE_END.sub(" ", name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ from backup_lib.dump_reader import (
     Sql,
     Trailer,
 )
+from backup_lib.event_triggers import event_triggers_off
 from backup_lib.load_order import (
     NAME,
     QUALIFIED,
@@ -325,7 +326,7 @@ class Loader:
 
     def _define(self, connection: Connection, entry: EntryStart, text: bytes, state: dict[bytes, bytes]) -> None:
         for name, value in state.items():
-            connection.execute(b"SET " + name + b" = " + value)
+            self._execute(connection, b"SET " + name + b" = " + value, entry)
         self._execute(connection, text, entry)
 
     def _execute(self, connection: Connection, text: bytes, entry: EntryStart | None) -> bool:
@@ -335,7 +336,11 @@ class Loader:
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                connection.execute(text)
+                if entry is not None and entry.type == "MATERIALIZED VIEW DATA":
+                    with event_triggers_off(connection):
+                        connection.execute(text)
+                else:
+                    connection.execute(text)
                 return True
             except psycopg.Error as exc:
                 if connection.info.transaction_status == TransactionStatus.INERROR:

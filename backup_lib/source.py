@@ -25,12 +25,12 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 _CONNECT_TIMEOUT_S = 10
 _TABLES_PER_QUERY = 200
 _SESSION: Mapping[str, str] = {
+    "statement_timeout": "0",  # first: the database's own counts until it is set
     **PINS,
     "client_encoding": "UTF8",
     "search_path": "",
     "row_security": "off",  # an error instead of a part of the rows
     "quote_all_identifiers": "off",
-    "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_session_timeout": "0",
     "idle_in_transaction_session_timeout": "0",  # the snapshot's session waits as long as pg_dump runs

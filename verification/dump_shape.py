@@ -40,7 +40,8 @@ class DumpShape:
 def shape_of(dump: Inventory, promised: Inventory | None, *, rows_only: bool = False) -> DumpShape:
     """Rows in the form the manifest promises them, else in the dump's own; all else as the dump has it."""
     rows = promised.tables if promised is not None and promised.tables else dump.tables
-    if not (dump.tables or dump.sequences or dump.large_objects):
+    filled = any(entry.type == "MATERIALIZED VIEW DATA" for entry in dump.entries)  # a --schema-only dump fills none
+    if not (filled or dump.tables or dump.sequences or dump.large_objects):
         form = "none"
     elif any(table.form == "copy" for table in rows) or not rows:
         form = "copy"

@@ -17,11 +17,14 @@ from backup_lib.encryption import NO_KEYS, Keys
 from backup_lib.inventory import Inventory, TableData
 from backup_lib.load_order import Table
 from backup_lib.manifest import Environment
+from backup_lib.plain_loader import StatementError
 from backup_lib.traits import Traits
 from verification.checks.content import difference_key
 from verification.dump_shape import shape_of
 from verification.dumping import dump_again
+from verification.event_triggers import refused_refreshes
 from verification.facts import Definitions, Difference, Facts, Restored, pair_entries
+from verification.promised_rows import digests_as_promised
 from verification.referee import DATABASE as REFEREE
 from verification.referee import build_referee
 from verification.restoring import Connect, create_like
@@ -64,6 +67,7 @@ def examine(
             catalog=catalog,
             traits=traits,
             environment=environment,
+            refused=_refused(connect, databases, dump),
         )
     rows_only = scope_of(facts.expect, facts.manifest, dump).kind == "data" and not makes_tables(dump)
     options = shape_of(dump, facts.promised, rows_only=rows_only).options()
@@ -84,12 +88,25 @@ def examine(
     if pairs.changed or (pairs.missing and restored.is_by_another_pg_dump(dump)):
         restored.referee, restored.referee_definitions = _ask_referee(facts, sandbox, connect, databases, options)
     restored.differences = _compare_content(dump, inventory, connect, path, databases, keys)
+    if facts.promised is not None:
+        with closing(connect(databases[-1])) as connection:
+            restored.as_promised = digests_as_promised(connection, facts.promised, dump, inventory)
     if facts.manifest is not None and facts.manifest.traits:
         with closing(connect(databases[-1])) as connection:
             restored.reworded = reworded_views(connection, facts.manifest.traits, traits)
     # Last of all: until it is rolled back it changes what the others look at.
     restored.writing = probe_writes(connect, databases, inventory.sequences)
+    restored.refused = _refused(connect, databases, dump)  # what it tries may advance sequences
     return restored
+
+
+def _refused(connect: Connect, databases: list[str], dump: Inventory) -> list[StatementError]:
+    found = []
+    for database in databases:
+        with closing(connect(database)) as connection:
+            own = [entry for entry in dump.entries if entry.database in (None, database)]
+            found += refused_refreshes(connection, own)
+    return found
 
 
 def _look(

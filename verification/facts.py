@@ -10,7 +10,7 @@ from typing import Literal
 
 from backup_lib.inventory import Entry, Inventory, major_of
 from backup_lib.manifest import Environment, Manifest
-from backup_lib.plain_loader import LoadReport
+from backup_lib.plain_loader import LoadReport, StatementError
 from backup_lib.traits import Traits
 
 Content = Literal["identical", "reordered", "different", "not_compared"]
@@ -112,6 +112,9 @@ class Restored:
     reworded: frozenset[str] = frozenset()  # views whose definitions this server tells in other words only
     referee: Inventory | None = None  # None: not needed
     referee_definitions: Definitions | None = None
+    # Of tables that only so can be held against the manifest: the digest of their rows in its columns and settings.
+    as_promised: Mapping[tuple[str | None, str], str] = field(default_factory=dict)
+    refused: list[StatementError] = field(default_factory=list)  # what event triggers of the archive would refuse
 
     def is_by_another_pg_dump(self, archived: Inventory) -> bool:
         """Whether the archive was written by another major, which may write entries that this one leaves out."""

@@ -14,9 +14,11 @@ from verification.scaffold import Scaffold
 
 Connect = Callable[[str], psycopg.Connection[tuple[object, ...]]]
 
-_ROLE = re.compile(r'role "(.*)" does not exist')
-_SCHEMA = re.compile(r'schema "(.*)" does not exist')
-_TABLESPACE = re.compile(r'tablespace "(.*)" does not exist')
+_ROLE = re.compile(r'role "(.*)" does not exist', re.DOTALL)
+_SCHEMA = re.compile(r'schema "(.*)" does not exist', re.DOTALL)
+_TABLESPACE = re.compile(
+    r'(?:tablespace|invalid value for parameter "default_tablespace":) "(.*)"(?: does not exist)?', re.DOTALL
+)
 # Entries of a dump of single tables, which never makes its schemas.
 _OF_TABLES = frozenset(
     {

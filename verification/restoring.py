@@ -12,7 +12,6 @@ import psycopg
 from psycopg import sql
 
 from backup_lib.definitions import around_rows, without_outward_keys
-from backup_lib.dsn import PINS
 from backup_lib.dump_events import DumpEnd, EntryStart, Event
 from backup_lib.dump_reader import read_events
 from backup_lib.dump_text import Heading, Stored, digest_archive, open_dump_text
@@ -25,6 +24,7 @@ from verification.facts import Archived
 from verification.mending import Mending
 from verification.phases import Phases
 from verification.sandbox import Sandbox
+from verification.sandbox.sessions import session_options
 
 Connection = psycopg.Connection[tuple[object, ...]]
 Connect = Callable[[str], Connection]
@@ -35,12 +35,9 @@ _BEFORE = re.compile(r"CREATE ROLE |GRANT (?!.* ON )|COMMENT ON ROLE |CREATE TAB
 _LOCATION = re.compile(r" LOCATION (?:E)?'.*'")
 # A dump in one of these can only be read by a database in UTF8: no server stores them.
 _CLIENT_ONLY = frozenset({"SJIS", "BIG5", "GBK", "UHC", "GB18030", "JOHAB", "SHIFT_JIS_2004"})
-
-
 def connector(sandbox: Sandbox) -> Connect:
     """Sessions of the sandbox in which values mean and read the same as at the source."""
-    pins = {**PINS, "default_transaction_read_only": "off", "statement_timeout": "0", "lock_timeout": "0"}
-    options = " ".join(f"-c {name}={value}" for name, value in pins.items())
+    options = session_options(sandbox.server_version)
 
     def connect(database: str) -> Connection:
         conninfo = psycopg.conninfo.make_conninfo(sandbox.conninfo(database), options=options)

@@ -7,15 +7,17 @@ that is rolled back, and the server compares what it has read with what was rest
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from secrets import token_hex
 
 import psycopg
 from psycopg import sql
 
 from backup_lib.dump_reader import Connect as ConnectTo
-from backup_lib.dump_reader import CopyData, CopyEnd, CopyStart, EntryStart, Event, Sql
+from backup_lib.dump_reader import CopyData, CopyStart, EntryStart, Event, Sql
+from backup_lib.event_triggers import event_triggers_off
 from backup_lib.load_order import Table, parse_table, table_of
 from backup_lib.plain_loader import message_without_values, session_settings
 from verification.facts import Difference
@@ -46,55 +48,71 @@ def compare_rows(connection: Connection, events: Iterable[Event], tables: Iterab
     :param connection: in autocommit mode; a superuser's.
     :param events: the archive's, from its start, of this database alone.
     """
-    wanted = sorted(set(tables))
+    refused: dict[Table, str] = {}
+    with connection.transaction(force_rollback=True), event_triggers_off(connection):
+        connection.execute("SET LOCAL session_replication_role = replica")  # the archive's triggers are not asked
+        connection.execute("SET LOCAL array_nulls = on")  # off, it reads a NULL as text: that is to be seen
+        pairs: dict[Table, _Pair] = {}
+        for table in sorted(set(tables)):
+            with _noting(connection, table, refused):
+                pairs[table] = _swap(connection, table)
+        _load(connection, events, set(pairs), refused)
+        found: dict[Table, Difference] = {}
+        for table in pairs.keys() - refused.keys():
+            with _noting(connection, table, refused):
+                found[table] = _compare(connection, pairs[table])
+    return found | {table: Difference(content="not_compared", places=(why,)) for table, why in refused.items()}
+
+
+@contextmanager
+def _noting(connection: Connection, table: Table, refused: dict[Table, str]) -> Iterator[None]:
+    """A savepoint, so that what the server refuses of one table keeps no other from being compared."""
     try:
-        with connection.transaction(force_rollback=True):
-            # Event triggers of the archive must not act on what is made here.
-            connection.execute("SET LOCAL session_replication_role = replica")
-            pairs = {table: _swap(connection, table, number) for number, table in enumerate(wanted)}
-            _load(connection, events, set(pairs))
-            return {table: _compare(connection, pair) for table, pair in pairs.items()}
+        with connection.transaction():
+            yield
     except psycopg.Error as exc:
         if exc.sqlstate is None:
             raise
-        reason = f"the server refused to compare them: {message_without_values(exc, of_rows=True)}"
-        return {table: Difference(content="not_compared", places=(reason,)) for table in wanted}
+        refused[table] = f"the server refused to compare them: {message_without_values(exc, of_rows=True)}"
 
 
-def _swap(connection: Connection, table: Table, number: int) -> _Pair:
-    pair = _Pair(table, (*table[:-1], f"pgdrill_restored_{number}"))
+def _swap(connection: Connection, table: Table) -> _Pair:
+    pair = _Pair(table, (*table[:-1], f"pgdrill_restored_{token_hex(8)}"))
     connection.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(pair.archived, sql.Identifier(pair.kept[-1])))
     connection.execute(sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING GENERATED)").format(pair.archived, pair.restored))
     return pair
 
 
-def _load(connection: Connection, events: Iterable[Event], tables: set[Table]) -> None:
+def _load(connection: Connection, events: Iterable[Event], tables: set[Table], refused: dict[Table, str]) -> None:
     entry: EntryStart | None = None
-    copy: psycopg.Copy | None = None
-    with ExitStack() as copying:
-        for event in events:
-            match event:
-                case CopyData(data):
-                    if copy is not None:
+    events = iter(events)
+    for event in events:
+        match event:
+            case EntryStart():
+                entry = event
+            case CopyStart(statement, target) if parse_table(target) in tables:
+                noting = _noting(connection, parse_table(target), refused)
+                with noting, connection.cursor().copy(statement) as copy:
+                    for data in _rows(events):
                         copy.write(data)
-                case EntryStart():
-                    entry = event
-                case CopyStart(statement, target):
-                    if parse_table(target) in tables:
-                        copy = copying.enter_context(connection.cursor().copy(statement))
-                case CopyEnd():
-                    copying.close()
-                    copy = None
-                case Sql(text):
-                    if entry is None:
-                        for line in session_settings(text, connection.info.server_version):
-                            connection.execute(line)
-                    elif entry.type == "TABLE DATA" and table_of(entry) in tables:
-                        connection.execute(text)
-                case ConnectTo():
-                    entry = None
-                case _:
-                    pass
+            case Sql(text) if entry is None:
+                for line in session_settings(text, connection.info.server_version):
+                    connection.execute(line)
+            case Sql(text) if entry is not None and entry.type == "TABLE DATA" and table_of(entry) in tables:
+                with _noting(connection, table_of(entry), refused):
+                    connection.execute(text)
+            case ConnectTo():
+                entry = None
+            case _:
+                pass
+
+
+def _rows(events: Iterator[Event]) -> Iterator[bytes]:
+    """The rows up to the end of their block."""
+    for event in events:
+        if not isinstance(event, CopyData):
+            return
+        yield event.data
 
 
 def _compare(connection: Connection, pair: _Pair) -> Difference:

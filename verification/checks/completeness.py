@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 
-from backup_lib.inventory import Inventory
+from backup_lib.inventory import Inventory, as_shown
 from verification.contract import breaches, lacking
 from verification.facts import Facts
 from verification.finding import Finding, match
@@ -76,7 +76,7 @@ def _expected(scope: Scope, dump: Inventory) -> list[Finding]:
 
 def _holes(facts: Facts, dump: Inventory) -> list[Finding]:
     """A foreign archive against itself: pg_dump writes rows for every ordinary table, a value for every sequence."""
-    with_rows = {(t.database, t.schema, t.name) for t in dump.tables}
+    with_rows = {(t.database, *as_shown(t.schema, t.name)) for t in dump.tables}
     with_value = {(s.database, s.schema, s.name) for s in dump.sequences}
     found = []
     for place, entry in enumerate(dump.entries):

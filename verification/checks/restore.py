@@ -45,7 +45,8 @@ def lacked(facts: Facts) -> set[str]:
 def _errors(facts: Facts) -> list[Finding]:
     found: list[Finding] = []
     lacking = False
-    for error in facts.load.errors if facts.load is not None else ():
+    refused = facts.restored.refused if facts.restored is not None else []
+    for error in (*(facts.load.errors if facts.load is not None else ()), *refused):
         found.append(_judge(facts, error, lacking=lacking))
         lacking = lacking or found[-1].cause == "environment"
     return found
@@ -59,6 +60,8 @@ def _judge(facts: Facts, error: StatementError, *, lacking: bool) -> Finding:
     gap = next((cure for pattern, cure in _LACKING if re.search(pattern, error.message)), None)
     if gap is None and error.sqlstate.startswith(_RESOURCES):
         gap = "more memory or disk for the sandbox, then drill again"
+    if gap is None and "type money" in error.message and not _reads_money(facts):
+        gap = "a server with the source's lc_monetary, and a manifest to name it: pgdrill manifest --out FILE"
     if gap is None and lacking and error.sqlstate in _CONSEQUENCES:
         gap = "it follows from what is missing above"
     if gap is None and facts.is_cross_major and error.sqlstate[:2] in ("42", "0A", "22") and error.sqlstate != "42P01":
@@ -77,6 +80,13 @@ def _judge(facts: Facts, error: StatementError, *, lacking: bool) -> Finding:
         why=why,
         hint=hint,
     )
+
+
+def _reads_money(facts: Facts) -> bool:
+    """Money is written in the source's lc_monetary, which no dump names."""
+    if facts.manifest is None or facts.restored is None:
+        return False
+    return facts.manifest.environment.lc_monetary == facts.restored.environment.lc_monetary
 
 
 def _refused(command: str) -> Finding:

@@ -24,13 +24,13 @@ from requests.exceptions import RequestException
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.exceptions import ContainerStartException
 
-from backup_lib.dsn import PINS
 from backup_lib.errors import ProgramError, ServerError
 from backup_lib.run_folder import run_folder
 from verification.sandbox.container_exec import stream_program
 from verification.sandbox.container_server import PROCESSES, SOCKETS, Link, Server, explain_full
 from verification.sandbox.engine import EngineError, engine, engine_address, engine_name, explain, find_image
 from verification.sandbox.reaper import owner_id, owner_is_alive
+from verification.sandbox.sessions import session_options
 from verification.sandbox.throwaway import MIB, Budget
 
 OWNER_LABEL = "io.pgdrill.owner"
@@ -61,9 +61,8 @@ class ContainerSandbox:
 
         :raises ProgramError: on leaving, when pg_dump did not exit with 0; it holds what pg_dump said.
         """
-        # Database settings that came with the archive would change the text of rows; a session's own go first.
-        pins = " ".join(f"-c {name}={value}" for name, value in PINS.items())
-        target = make_conninfo("", host=SOCKETS, user=self._server.username, dbname=dbname, options=pins)
+        options_of_session = session_options(self.server_version)
+        target = make_conninfo("", host=SOCKETS, user=self._server.username, dbname=dbname, options=options_of_session)
         argv = ["pg_dump", f"--dbname={target}", *options]
         return stream_program(self._server.get_wrapped_container(), argv)
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from backup_lib.dsn import PINS
 from backup_lib.errors import ServerError
 from backup_lib.process import stream
 from backup_lib.server_programs import Programs
 from backup_lib.server_template import server_env
 from backup_lib.servers import INITDB_OPTIONS, Server, start_server
+from verification.sandbox.sessions import session_options
 from verification.sandbox.throwaway import Budget, throwaway_settings
 
 _ALL_FEATURES = ("icu", "libxml", "openssl", "lz4")
@@ -46,8 +46,7 @@ class EmbeddedSandbox:
         :raises ProgramError: on leaving, when pg_dump did not exit with 0; it holds what pg_dump said.
         """
         programs = self._server.programs
-        # Settings that came with the archive would change the text of rows; a session's own go first.
-        pins = {"PGOPTIONS": " ".join(f"-c {name}={value}" for name, value in PINS.items())}
+        pins = {"PGOPTIONS": session_options(self.server_version)}
         target = f"--dbname={self._server.conninfo(dbname)}"
         pg_dump = str(programs.program("pg_dump"))
         argv = [*self._server.isolation.client, pg_dump, "--no-password", target, *options]
