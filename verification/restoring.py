@@ -35,6 +35,8 @@ _BEFORE = re.compile(r"CREATE ROLE |GRANT (?!.* ON )|COMMENT ON ROLE |CREATE TAB
 _LOCATION = re.compile(r" LOCATION (?:E)?'.*'")
 # A dump in one of these can only be read by a database in UTF8: no server stores them.
 _CLIENT_ONLY = frozenset({"SJIS", "BIG5", "GBK", "UHC", "GB18030", "JOHAB", "SHIFT_JIS_2004"})
+
+
 def connector(sandbox: Sandbox) -> Connect:
     """Sessions of the sandbox in which values mean and read the same as at the source."""
     options = session_options(sandbox.server_version)

@@ -56,6 +56,13 @@ def test_what_the_server_refused_is_blamed_on_who_can_mend_it(sqlstate: str, mes
     assert finding.hint
 
 
+def test_money_in_an_unknown_locale_says_nothing_against_the_archive() -> None:
+    unread = error("TABLE DATA public.plata", "22P02", "invalid input syntax for type money")
+    (finding,) = check_restore(facts(unread))
+    assert (finding.status, finding.cause) == ("gap", "environment")
+    assert "pgdrill manifest" in finding.hint
+
+
 def test_what_follows_from_something_lacking_is_lacking_too_and_what_came_before_is_not() -> None:
     seen = facts(
         error("TABLE public.before", "42P01", 'relation "x" does not exist'),

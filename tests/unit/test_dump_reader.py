@@ -722,3 +722,22 @@ def test_roles_alone_are_a_complete_cluster() -> None:
 )
 def test_a_cluster_that_is_not_whole_is_not_complete(text: bytes) -> None:
     assert not read_inventory([text]).complete
+
+
+@pytest.mark.parametrize(
+    ("shown", "schema", "target", "exact"),
+    [
+        pytest.param("una l nea", "public", b'public."una l\nnea"', ("public", "una l\nnea"), id="line-end"),
+        pytest.param("-", "-", b'"-"."-"', ("-", "-"), id="hyphens"),
+        pytest.param("hoja", "public", b"public.raiz", ("public", "hoja"), id="loaded-through-its-root"),
+        pytest.param("t", "-", b"t", (None, "t"), id="no-schema"),
+    ],
+)
+def test_rows_are_of_the_table_that_copy_names_where_the_comment_cannot_say_it(
+    shown: str, schema: str, target: bytes, exact: tuple[str | None, str]
+) -> None:
+    block = entry(
+        b"COPY " + target + b" (a) FROM stdin;\n1\n\\.\n", kind="TABLE DATA", name=shown, schema=schema, data=True
+    )
+    (table,) = read_inventory([dump(block)]).tables
+    assert (table.schema, table.name) == exact
