@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from backup_lib.inventory import Inventory
+from backup_lib.load_order import parse_table
+
+NeedsQuotes = Callable[[Sequence[str]], bool]
 
 _QUOTED = re.compile(r'"(?:[^"]|"")+"(?:\."(?:[^"]|"")+")?')  # a name of which nothing is without quotes
+
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +43,13 @@ class DumpShape:
         return tuple(options)
 
 
-def shape_of(dump: Inventory, promised: Inventory | None, *, rows_only: bool = False) -> DumpShape:
-    """Rows in the form the manifest promises them, else in the dump's own; all else as the dump has it."""
+def shape_of(
+    dump: Inventory, promised: Inventory | None, *, needs_quotes: NeedsQuotes, rows_only: bool = False
+) -> DumpShape:
+    """Rows in the form the manifest promises them, else in the dump's own; all else as the dump has it.
+
+    :param needs_quotes: whether a server writes all these names with quotes anyway.
+    """
     rows = promised.tables if promised is not None and promised.tables else dump.tables
     filled = any(entry.type == "MATERIALIZED VIEW DATA" for entry in dump.entries)  # a --schema-only dump fills none
     if not (filled or dump.tables or dump.sequences or dump.large_objects):
@@ -52,7 +63,18 @@ def shape_of(dump: Inventory, promised: Inventory | None, *, rows_only: bool = F
         no_owner=bool(dump.entries) and all(entry.owner is None for entry in dump.entries),
         create=any(entry.type == "DATABASE" for entry in dump.entries),
         encoding=dump.encoding,
-        quotes_all=any(entry.name.endswith('"public"') for entry in dump.entries)
-        or (bool(dump.tables) and all(_QUOTED.fullmatch(table.target) for table in dump.tables)),
+        quotes_all=_quotes_all(dump, needs_quotes),
         rows_only=rows_only,
     )
+
+
+def _quotes_all(dump: Inventory, needs_quotes: NeedsQuotes) -> bool:
+    """Whether it was made with --quote-all-identifiers: there are quotes around names that need none."""
+    about = (entry.name for entry in dump.entries if entry.type in ("ACL", "COMMENT"))
+    if any(name == 'SCHEMA "public"' for name in about):
+        return True
+    targets = [table.target for table in dump.tables]
+    if not targets or not all(map(_QUOTED.fullmatch, targets)):
+        return False
+    plain = sorted({name for target in targets for name in parse_table(target) if _PLAIN.fullmatch(name)})
+    return bool(plain) and not needs_quotes(plain)  # a keyword is plain, and has quotes anyway

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+
+import psycopg
 
 from backup_lib import source
 from backup_lib.dump_events import Connect as ConnectTo
@@ -70,7 +73,9 @@ def examine(
             refused=_refused(connect, databases, dump),
         )
     rows_only = scope_of(facts.expect, facts.manifest, dump).kind == "data" and not makes_tables(dump)
-    options = shape_of(dump, facts.promised, rows_only=rows_only).options()
+    with closing(connect(databases[-1])) as connection:
+        needs_quotes = partial(_need_quotes, connection)
+        options = shape_of(dump, facts.promised, needs_quotes=needs_quotes, rows_only=rows_only).options()
     with ThreadPoolExecutor(1, thread_name_prefix="pgdrill-count") as beside:
         looked = beside.submit(_look, connect, databases, is_cluster=dump.scope == "cluster")
         inventory, definitions = dump_again(sandbox, connect, databases, options, dump, jobs=jobs)
@@ -107,6 +112,12 @@ def _refused(connect: Connect, databases: list[str], dump: Inventory) -> list[St
             own = [entry for entry in dump.entries if entry.database in (None, database)]
             found += refused_refreshes(connection, own)
     return found
+
+
+def _need_quotes(connection: psycopg.Connection[tuple[object, ...]], names: Sequence[str]) -> bool:
+    """Whether the server, by its own rules and keywords, writes all of these names with quotes."""
+    row = connection.execute("SELECT bool_and(quote_ident(n) <> n) FROM unnest(%s::text[]) n", [list(names)]).fetchone()
+    return bool(row and row[0])
 
 
 def _look(

@@ -196,3 +196,17 @@ def test_rewritten_tables_and_stale_views_raise_nothing(
     path = make_backup(dsn, tmp_path).path
     assert path
     raises_nothing(drill_of(path))
+
+
+def test_names_that_all_need_quotes_are_not_taken_for_quotes_around_all_names(
+    server: Server, fresh_database: Callable[..., str], drill_of: DrillOf, tmp_path: Path
+) -> None:
+    dsn = fresh_database(server)
+    execute(
+        dsn,
+        'CREATE SCHEMA "Ventas"; CREATE TABLE "Ventas"."Orden" (id int); CREATE TABLE "Ventas"."select" (id int)',
+        'COMMENT ON COLUMN "Ventas"."Orden".id IS \'plain\'',
+    )
+    path = make_backup(dsn, tmp_path).path
+    assert path
+    raises_nothing(drill_of(path))
