@@ -104,8 +104,8 @@ def client_target(conn: psycopg.Connection[tuple[object, ...]], dsn: str) -> Cli
     }
     if not conn.info.host.startswith(("/", "@")) and conn.info.hostaddr:
         parameters["hostaddr"] = conn.info.hostaddr
-    # An archive is written in the database's own encoding, whatever this side's terminal uses.
-    parameters.pop("client_encoding", None)
+    # An archive is written in the database's own encoding, whatever this side's terminal or its own settings use.
+    parameters["client_encoding"] = conn.info.parameter_status("server_encoding")
     env: dict[str, str | None] = {"PGCLIENTENCODING": None}
     if conn.info.password:
         env["PGPASSWORD"] = conn.info.password

@@ -29,6 +29,7 @@ _SESSION: Mapping[str, str] = {
     **PINS,
     "client_encoding": "UTF8",
     "search_path": "",
+    "standard_conforming_strings": "on",  # our own statements hold backslashes
     "row_security": "off",  # an error instead of a part of the rows
     "quote_all_identifiers": "off",
     "lock_timeout": "0",

@@ -16,6 +16,7 @@ _PINS: Mapping[str, str] = {
     "lock_timeout": "0",
     "role": "none",
     "session_preload_libraries": "",
+    "standard_conforming_strings": "on",  # our own statements hold backslashes
     "statement_timeout": "0",
 }
 
