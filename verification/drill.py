@@ -78,9 +78,12 @@ class Judged:
 
 
 class Drill:
-    """A context manager: leaving it destroys the sandbox, and `destroyed` tells whether that is proved."""
+    """A context manager: leaving it destroys the sandbox, and `destroyed` tells whether that is proved.
 
-    def __init__(self, found: Found, path: Path, plan: Plan, *, drill_id: str) -> None:
+    :param sandbox: an empty one to restore into, which is left to whoever gave it; default one of its own.
+    """
+
+    def __init__(self, found: Found, path: Path, plan: Plan, *, drill_id: str, sandbox: Chosen | None = None) -> None:
         self.found = found
         self.path = path
         self.plan = plan
@@ -88,6 +91,7 @@ class Drill:
         self.started_at = datetime.now(UTC)
         self.phases = Phases()
         self.chosen: Chosen | None = None
+        self._given = sandbox
         self.destroyed: bool | None = None
         self.manifest_name: str | None = None
         self.manifest_bytes: bytes | None = None
@@ -271,7 +275,7 @@ class Drill:
         major = heading.server_major or (major_of(manifest.source.server_version) if manifest else None)
         bootstrap_role = manifest.source.bootstrap_role if manifest is not None else "postgres"
         with self.phases.clock(START):
-            self.chosen = self._cleanup.enter_context(
+            self.chosen = self._given or self._cleanup.enter_context(
                 open_sandbox(
                     self.plan.sandbox,
                     major=major or NEWEST_MAJOR,
@@ -303,9 +307,10 @@ class Drill:
         facts.load.errors.extend(refused)
         facts.made_by_drill += mending.made_labels()
         self.not_proved += mending.sentences() + without_keys(facts.outward_keys)
-        with self.phases.clock(ANALYZE):
-            for name in self._databases:
-                self.not_proved += analyze(connect, name, jobs=self.plan.jobs)
+        if self._given is None:  # a control is examined, not used: it needs no statistics
+            with self.phases.clock(ANALYZE):
+                for name in self._databases:
+                    self.not_proved += analyze(connect, name, jobs=self.plan.jobs)
         with self.phases.clock(FIRST_QUERY), closing(connect(self._databases[-1])) as connection:
             connection.execute("SELECT count(*) FROM pg_catalog.pg_class").fetchone()
 

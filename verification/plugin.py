@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from verification.drill import Drill
     from verification.evidence.record import Record
     from verification.planning import Plan
+    from verification.prove import Proof
 
 LEVELS = ("integrity", "restore", "full")
 SANDBOXES = ("auto", "container", "embedded")
 _STATE = pytest.StashKey["_State"]()
 _JUNIT = "junit.xml"
+_CONTROL = "test_damage_would_be_seen"
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class _State:
     expected: list[str] = field(default_factory=list)  # ids of the archives that must end verified
     verdicts: dict[str, str] = field(default_factory=dict)  # by id
     folders: dict[str, str] = field(default_factory=dict)  # by id
+    proofs: dict[str, Proof] = field(default_factory=dict)  # by id of the drill, until it is on record
     remarks: list[str] = field(default_factory=list)  # what could not be noted beside an archive
     junit: Path | None = None
     keys: Keys | None = None  # of encrypted archives; None until the archives are chosen
@@ -94,6 +97,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--identity", action="append", type=Path, metavar="FILE", dest="pgdrill_identity",
         help="secret key of encrypted archives; repeatable (default: BACKUP_IDENTITY_FILE)")  # fmt: skip
+    add("--prove", action="store_true", dest="pgdrill_prove",
+        help="damage copies of the archive, one kind each: every one of them must be caught")  # fmt: skip
     add("--reports", type=Path, metavar="FOLDER", dest="pgdrill_reports", help="where records go (default: ./reports)")
 
 
@@ -179,8 +184,12 @@ def _sql_checks(config: pytest.Config, found: Found) -> list[str]:
 
 
 def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> list[pytest.Item] | None:
-    """Where no query is configured, the suite has no test of one."""
-    if name != "test_sql_check" or getattr(obj, "__module__", "") != "verification.test_archive":
+    """Where no query is configured, the suite has no test of one; and no negative control without --prove."""
+    if getattr(obj, "__module__", "") != "verification.test_archive":
+        return None
+    if name == _CONTROL:
+        return None if collector.config.option.pgdrill_prove else []
+    if name != "test_sql_check":
         return None
     try:
         return None if _configuration(collector.config).settings.checks else []
@@ -241,12 +250,28 @@ def drill(request: pytest.FixtureRequest) -> Iterator[Drill]:
         with Drill(found, path, _plan(config, found), drill_id=drill_id) as drill, _watched(config, drill):
             yield drill
             drill.judge_all()
-        record = build_record(drill, finished_at=datetime.now(UTC))
+        record = build_record(drill, finished_at=datetime.now(UTC), proof=state.proofs.pop(drill_id, None))
     drill.close()
     state.verdicts[name] = record.verdict
     state.folders[name] = str(write_evidence(_reports(config), record))
     if remark := note(found, record):
         state.remarks.append(remark)
+
+
+@pytest.fixture(scope="session")
+def proof(request: pytest.FixtureRequest, drill: Drill) -> Proof:
+    """The negative control of one archive, for its record."""
+    from backup_lib.errors import BackupError
+    from verification.prove import Proof, prove
+
+    state = request.config.stash[_STATE]
+    progress = state.screen.show if state.screen is not None else lambda _line: None
+    try:
+        proof = prove(drill, progress=progress)
+    except (BackupError, OSError) as exc:
+        proof = Proof(controls=(), seed="", seconds=0.0, obstacle=str(exc))
+    state.proofs[drill.drill_id] = proof
+    return proof
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from verification.drill import Drill
 from verification.evidence.builder import missed_policies
 from verification.finding import Finding
+from verification.prove import Proof, check_controls
 
 
 def test_restore_benchmark(drill: Drill, benchmark: Any) -> None:
@@ -74,6 +75,14 @@ def test_objectives_are_met(drill: Drill) -> None:
     """RTO and RPO, as far as they are set; a suppression that has expired is a missed one too."""
     drill.examine()
     _report([finding for finding in missed_policies(drill) if finding.status in ("fault", "gap")])
+
+
+def test_damage_would_be_seen(proof: Proof) -> None:
+    """With --prove: damaged copies of this archive, each of which the drill must catch."""
+    findings = check_controls(proof)
+    _report([finding for finding in findings if finding.status in ("fault", "gap")])
+    if proof.skipped:
+        pytest.skip(f"not tried: {proof.skipped}")
 
 
 def demand(drill: Drill, name: str) -> None:

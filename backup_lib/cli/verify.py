@@ -53,6 +53,9 @@ def verify(
     ] = None,
     rto: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Recovery time objective.")] = None,
     rpo: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Recovery point objective.")] = None,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Damage copies of each archive too: every one of them must be caught.")
+    ] = False,
     reports: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the records go.")] = Path("reports"),
     identities: Identities = None,
     as_json: AsJson = False,
@@ -79,6 +82,7 @@ def verify(
     arguments = [f"--archive={request}" for request in requests]
     arguments += [f"{name}={value}" for name, value in values.items() if value is not None]
     arguments += [f"--identity={path}" for path in identities or ()]
+    arguments += ["--prove"] if prove else []
     outcome = run_suite(arguments, output=sys.stderr.fileno() if as_json else None)
     if as_json:
         put_json(_describe(outcome))

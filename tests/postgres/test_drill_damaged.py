@@ -108,6 +108,7 @@ SPOILED: dict[str, tuple[Alter, str, bool]] = {
     "sequence-removed": (without_entry("Name: folio; Type: SEQUENCE SET;"), "folio", True),
     "large-object-altered": (put(rb"756e2064", b"756e2065"), "4242", False),
     "command-of-psql": (put(rb"^-- Name: caros;", b"\\\\! touch /tmp/pwned\n-- Name: caros;"), "\\!", True),
+    "encoding-altered": (put(rb"client_encoding = 'UTF8'", b"client_encoding = 'LATIN1'"), "client_encoding", False),
     "statement-added": (put(rb"^-- Name: caros;", b"CREATE TABLE public.intruso ();\n-- Name: caros;"), "intruso", False),
 }  # fmt: skip
 

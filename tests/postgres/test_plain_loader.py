@@ -175,3 +175,20 @@ def test_a_foreign_key_with_orphans_is_refused_whole(
         names = connection.execute("SELECT conname FROM pg_constraint WHERE contype = 'f' ORDER BY 1").fetchall()
     assert ("a",) not in names
     assert ("jefa",) in names
+
+
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_a_foreign_key_to_a_table_that_is_not_there_is_refused_by_the_server(
+    server: Server, fresh_database: Callable[..., str], psql: Callable[..., None], pg_dump: PgDump, tmp_path: Path,
+    jobs: int,
+) -> None:  # fmt: skip
+    """The archive is at fault, so this must not end the drill."""
+    source, target = fresh_database(server), fresh_database(server)
+    psql(server, source, KEYS)
+    text = b"".join(read(pg_dump(server, source, tmp_path / "a.sql")))
+    garbled = text.replace(b"CREATE TABLE public.hija ", b"CREATE TABEL public.hija ", 1)
+    assert garbled != text
+    report = load(target, [garbled], jobs=jobs)
+    errors = {error.entry: error.sqlstate for error in report.errors}
+    assert errors["TABLE public.hija"] == "42601"
+    assert errors["FK CONSTRAINT public.hija a"] == "42P01"

@@ -18,7 +18,7 @@ from backup_lib.servers import Server
 pytestmark = pytest.mark.postgres
 
 PASSED, FAILED, USAGE = 0, 1, 4
-TESTS = 12  # of one archive
+TESTS = 13  # of one archive
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,18 @@ def test_a_sound_archive_passes_and_leaves_its_evidence(backups: Path, tmp_path:
     assert len(cases) == TESTS
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
     assert not [path.name for path in (tmp_path / "reports").iterdir() if path.name.startswith(".")]
+
+
+def test_with_prove_damaged_copies_are_on_record_and_on_the_screen(backups: Path, tmp_path: Path) -> None:
+    run = whole(backups, tmp_path, "--prove", "--level=integrity")
+    assert run.returncode == PASSED, said(run)
+    controls = json.loads((tmp_path / "reports" / "latest" / "record.json").read_text())["controls"]
+    assert {control["status"] for control in controls} == {"caught", "clean", "not_applicable"}
+    assert "one bit flipped" in run.stderr, said(run)
+    assert "damaged copies" in run.stdout, said(run)
+    assert "Negative control" in (tmp_path / "reports" / "latest" / "report.md").read_text()
+    cases = ET.fromstring((tmp_path / "reports" / "latest" / "junit.xml").read_text()).findall(".//testcase")  # noqa: S314 - our own file
+    assert len(cases) == TESTS + 1
 
 
 def test_a_spoiled_archive_fails_with_the_finding_in_the_terminal(spoiled: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ PARTS = [
     record.CheckRecord,
     Finding,
     Suppressed,
+    record.ControlRecord,
     record.TableRecord,
     record.Objective,
 ]
@@ -40,7 +41,11 @@ def test_the_reference_documents_every_part_of_the_record() -> None:
 @pytest.mark.parametrize(
     "word",
     [
-        *(word for alias in (record.Verdict, record.CheckStatus, Status, Cause) for word in get_args(alias)),
+        *(
+            word
+            for alias in (record.Verdict, record.CheckStatus, record.ControlStatus, Status, Cause)
+            for word in get_args(alias)
+        ),
         *("identical", "reordered", "different", "not_compared"),
     ],
 )

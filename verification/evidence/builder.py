@@ -25,22 +25,31 @@ from verification.evidence.record import (
     TableRecord,
     Verdict,
 )
-from verification.finding import Finding
+from verification.finding import Finding, Status
 from verification.planning import OBJECTIVES
+from verification.prove import NAME as CONTROL
+from verification.prove import Proof, check_controls, too_few
 from verification.scope import scope_of, table_label
 from verification.suppressing import expired, unused
 
 _CLEAR = ("passed", "not_run", "suppressed")
 
 
-def build_record(drill: Drill, *, finished_at: datetime) -> Record:
-    """Judge what was not judged yet, and put it all down. To be called when the sandbox is gone."""
+def build_record(drill: Drill, *, finished_at: datetime, proof: Proof | None = None) -> Record:
+    """Judge what was not judged yet, and put it all down. To be called when the sandbox is gone.
+
+    :param proof: of the negative control, where it was asked for.
+    """
     judged = drill.judge_all()
     rto, rpo = _objectives(drill)
     findings = [f for j in judged for f in j.findings if f.status != "match"]
     findings += missed_policies(drill) + _left_behind(drill)
     findings += unused(drill.plan.suppressions, findings, [*(c.name for c in drill.checks), OBJECTIVES], drill.today)
     checks = [_check_record(j) for j in judged]
+    if proof is not None:
+        controlled = check_controls(proof)
+        findings += [finding for finding in controlled if finding.status != "match"]
+        checks.append(_control_check(proof, controlled))
     verdict = decide(findings, checks)
     return Record(
         drill_id=drill.drill_id,
@@ -57,7 +66,7 @@ def build_record(drill: Drill, *, finished_at: datetime) -> Record:
         tables=_tables(drill),
         rto=rto,
         rpo=rpo,
-        not_proved=_not_proved(drill),
+        not_proved=(*_not_proved(drill), *too_few(proof)),
         initiator=_initiator(),
         tools={
             "pgdrill": metadata.version("pgdrill"),
@@ -65,6 +74,7 @@ def build_record(drill: Drill, *, finished_at: datetime) -> Record:
             "psycopg": metadata.version("psycopg"),
             "pytest": metadata.version("pytest"),
         },
+        controls=proof.controls if proof is not None else (),
     )
 
 
@@ -91,6 +101,34 @@ def decide(findings: list[Finding], checks: list[CheckRecord]) -> Verdict:
 
 def _check_record(judged: Judged) -> CheckRecord:
     statuses = [finding.status for finding in judged.findings]
+    gaps = sum(f.suppressed is not None and f.suppressed.was == "gap" for f in judged.findings)
+    return CheckRecord(
+        name=judged.check.name,
+        title=judged.check.title,
+        status=_status(statuses),
+        compared=len(statuses) - statuses.count("note") - gaps,
+        faults=statuses.count("fault"),
+        seconds=judged.seconds,
+        method=judged.check.method,
+        suppressed=statuses.count("suppressed"),
+    )
+
+
+def _control_check(proof: Proof, findings: list[Finding]) -> CheckRecord:
+    statuses = [finding.status for finding in findings]
+    return CheckRecord(
+        name=CONTROL,
+        title="Damage would be seen",
+        status=_status(statuses),
+        compared=sum(control.seconds is not None for control in proof.controls),
+        faults=statuses.count("fault"),
+        seconds=proof.seconds,
+        method="Copies of this very archive are damaged, one kind each, and the same drill must catch every one of "
+        f"them and blame no undamaged copy; where it strikes is drawn from the seed {proof.seed or 'none'}.",
+    )
+
+
+def _status(statuses: list[Status]) -> CheckStatus:
     status: CheckStatus = "passed"
     if "fault" in statuses:
         status = "failed"
@@ -100,17 +138,7 @@ def _check_record(judged: Judged) -> CheckRecord:
         status = "suppressed"
     elif "match" not in statuses:
         status = "not_run"  # nothing to compare with; the notes say why
-    gaps = sum(f.suppressed is not None and f.suppressed.was == "gap" for f in judged.findings)
-    return CheckRecord(
-        name=judged.check.name,
-        title=judged.check.title,
-        status=status,
-        compared=len(statuses) - statuses.count("note") - gaps,
-        faults=statuses.count("fault"),
-        seconds=judged.seconds,
-        method=judged.check.method,
-        suppressed=statuses.count("suppressed"),
-    )
+    return status
 
 
 def data_age_s(source: Source, now: datetime) -> float:

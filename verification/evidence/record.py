@@ -17,6 +17,7 @@ from verification.finding import Finding
 SCHEMA_VERSION = 1
 
 Verdict = Literal["verified", "failed", "could_not_verify"]
+ControlStatus = Literal["caught", "missed", "clean", "false_alarm", "not_applicable", "not_tried"]
 CheckStatus = Literal["passed", "failed", "could_not_verify", "not_run", "suppressed"]
 
 
@@ -84,6 +85,21 @@ class CheckRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ControlRecord:
+    """One copy of the archive in the negative control: how it was damaged, and what the drill said of it."""
+
+    kind: str
+    title: str  # the same, for people
+    object: str  # what was damaged; "" where nothing was
+    status: ControlStatus
+    check: str | None = None  # that caught it
+    finding: str | None = None  # what its finding is about
+    named: bool | None = None  # the finding names what was damaged; None where nothing was
+    seconds: float | None = None  # None: not tried
+    reason: str = ""  # why it was not tried
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TableRecord:
     """One table's evidence; counts and digests only. None: not known on that side."""
 
@@ -125,6 +141,7 @@ class Record:
     not_proved: tuple[str, ...]  # one sentence each: what this drill says nothing about
     initiator: str  # who or what started it: a person's account or a CI run
     tools: dict[str, str]
+    controls: tuple[ControlRecord, ...] = ()  # of the negative control; empty where it was not asked for
     schema_version: int = SCHEMA_VERSION
 
 

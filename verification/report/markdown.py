@@ -45,6 +45,7 @@ def _write_record(record: Record) -> Iterator[str]:
     yield from _write_findings(record)
     yield from _write_objectives(record)
     yield from _write_checks(record)
+    yield from _write_controls(record)
     yield from _write_phases(record)
     yield from _write_tables(record)
     yield from _write_facts("What was drilled", outline.list_archive_facts(record))
@@ -105,6 +106,30 @@ def _write_checks(record: Record) -> Iterator[str]:
         ),
         numbers=3,
     )
+
+
+def _write_controls(record: Record) -> Iterator[str]:
+    view = outline.view_controls(record)
+    if view is None:
+        return
+    yield from _heading("Negative control")
+    yield from (f"{view.summary}.", "")
+    yield from _table(
+        ("Copy", "Where", "Result", "By", "Seconds"),
+        (
+            (
+                _prose(control.title),
+                _code(control.object),
+                outline.CONTROLS[control.status],
+                _prose(outline.describe_catch(control)),
+                render_seconds(control.seconds),
+            )
+            for control in view.tried
+        ),
+        numbers=1,
+    )
+    for reason, kinds in view.left_out:
+        yield from ("", f"Not tried, {_prose(reason)}: {_prose(kinds)}.")
 
 
 def _write_phases(record: Record) -> Iterator[str]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from verification.evidence.record import (
     CheckRecord,
     CheckStatus,
+    ControlRecord,
+    ControlStatus,
     Objective,
     PhaseRecord,
     Record,
@@ -161,6 +163,56 @@ def choose_tables(record: Record, *, largest: int) -> TableChoice:
         hidden=max(0, len(sound) - largest),
         summary=f"{render_quantity(len(ordered), 'table')}: {', '.join(parts)}" if parts else "No tables",
     )
+
+
+CONTROLS: dict[ControlStatus, str] = {
+    "caught": "caught",
+    "missed": "MISSED",
+    "clean": "clean, as it must be",
+    "false_alarm": "BLAMED WRONGLY",
+    "not_tried": "could not be tried",
+    "not_applicable": "not applicable",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlView:
+    """The negative control: the copies that were drilled, worst first, and why the other kinds were not."""
+
+    tried: tuple[ControlRecord, ...]
+    left_out: tuple[tuple[str, str], ...]  # a reason, and the kinds it holds for
+    summary: str
+
+
+def view_controls(record: Record) -> ControlView | None:
+    """None where no negative control was carried out."""
+    if not record.controls:
+        return None
+    worst = ("missed", "false_alarm", "not_tried", "caught", "clean")
+    tried = [control for control in record.controls if control.status != "not_applicable"]
+    reasons: dict[str, list[str]] = {}
+    for control in record.controls:
+        if control.status == "not_applicable":
+            reasons.setdefault(control.reason, []).append(control.title)
+    counts = Counter(control.status for control in tried)
+    unnamed = sum(control.named is False and control.status == "caught" for control in tried)
+    damaged = counts["caught"] + counts["missed"]
+    parts = [f"{render_quantity(damaged, 'damaged copy', 'damaged copies')}: {counts['caught']:,} caught"]
+    parts += [f"{counts['missed']:,} MISSED"] if counts["missed"] else []
+    parts += [f"{unnamed:,} of them not by name"] if unnamed else []
+    parts += [f"{render_quantity(counts['clean'] + counts['false_alarm'], 'undamaged one')}: {counts['clean']:,} clean"]
+    return ControlView(
+        tried=tuple(sorted(tried, key=lambda control: worst.index(control.status))),
+        left_out=tuple((reason, ", ".join(titles)) for reason, titles in reasons.items()),
+        summary=", ".join(parts),
+    )
+
+
+def describe_catch(control: ControlRecord) -> str:
+    """`by schema`, and whether the finding named what was damaged."""
+    if control.check is None:
+        return UNKNOWN
+    return control.check if control.named is not False else f"{control.check}, not by name"
 
 
 def rows_differ(table: TableRecord) -> bool:

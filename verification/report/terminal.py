@@ -54,6 +54,7 @@ def render_terminal(record: Record, *, width: int) -> RenderableType:
     """
     parts: list[RenderableType] = [_name_archive(record)]
     parts += [_tabulate_checks(record)] if record.checks else []
+    parts += _tabulate_controls(record)
     parts += [_tabulate_phases(record, width=width)] if record.phases else []
     parts += [Padding(Text(outline.choose_tables(record, largest=0).summary), (0, 0, 1, 0))]
     parts += _list_findings(record)
@@ -82,6 +83,28 @@ def _tabulate_checks(record: Record) -> RenderableType:
             render_seconds(check.seconds),
         )
     return Padding(table, (0, 0, 1, 0))
+
+
+def _tabulate_controls(record: Record) -> Iterator[RenderableType]:
+    view = outline.view_controls(record)
+    if view is None:
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("Negative control", overflow="fold")
+    table.add_column("Where", ratio=1, overflow="fold")
+    table.add_column("Result", overflow="fold")
+    table.add_column("Seconds", justify="right", no_wrap=True)
+    for control in view.tried:
+        good = control.status in ("caught", "clean")
+        by = f" by {outline.describe_catch(control)}" if control.check else ""
+        table.add_row(
+            Text(_shown(control.title)),
+            Text(_shown(control.object)),
+            Text(_shown(outline.CONTROLS[control.status] + by), "green" if good else "bold red"),
+            render_seconds(control.seconds),
+        )
+    yield table
+    yield Padding(Text(view.summary), (0, 0, 1, 0))
 
 
 def _tabulate_phases(record: Record, *, width: int) -> RenderableType:

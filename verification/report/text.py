@@ -49,9 +49,9 @@ def render_count(count: int | None) -> str:
     return UNKNOWN if count is None else f"{count:,}"
 
 
-def render_quantity(count: int, noun: str) -> str:
+def render_quantity(count: int, noun: str, plural: str = "") -> str:
     """`1 fault`, `2,000 faults`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {plural or noun + 's'}"
 
 
 def render_bytes(size_bytes: float | None) -> str:
