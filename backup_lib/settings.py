@@ -6,7 +6,7 @@ that `pgdrill init`, `config show` and the reference print. A new section is a n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -35,7 +35,14 @@ Expected = str | bool | Decimal
 
 
 def setting(
-    help: str, default: Any = MISSING, *, key: str = "", env: str = "", parse: Any = None, path: bool = False
+    help: str,
+    default: Any = MISSING,
+    *,
+    key: str = "",
+    env: str = "",
+    parse: Callable[[object], Any] | None = None,
+    path: bool = False,
+    example: str = "",
 ) -> Any:
     """A field of a section.
 
@@ -44,9 +51,13 @@ def setting(
     :param key: how it is called in the file, where that is not the field's name.
     :param env: the environment variable that goes before the file; `<env>_FILE` may name a file instead.
     :param parse: from what the file or variable says to the value; raises ValueError with what is wanted.
+    :param example: as it stands in the file, for what has no default that is one.
     :param path: a relative path is meant from the folder of the file it stands in.
     """
-    return field(default=default, metadata={"help": help, "key": key, "env": env, "parse": parse, "path": path})
+    return field(
+        default=default,
+        metadata={"help": help, "key": key, "env": env, "parse": parse, "path": path, "example": example},
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +70,7 @@ class BackupSettings:
         None,
         env="BACKUP_COMPRESS",
         parse=parse_compression,
+        example='"zstd"',
     )
 
 
@@ -67,17 +79,27 @@ class VerifySettings:
     """How archives are drilled, unless the command line or a database says otherwise."""
 
     sandbox: Literal["auto", "container", "embedded"] = setting("The throwaway server.", "auto")
-    image: str | None = setting("Container image; default postgres:<major of the archive>.", None)
+    image: str | None = setting(
+        "Container image; default postgres:<major of the archive>.", None, example='"postgres:17"'
+    )
     level: Level = setting("How far to go: integrity, restore or full.", "full")
-    jobs: Positive | None = setting("Connections that restore; default one a processor.", None)
+    jobs: Positive | None = setting("Connections that restore; default one a processor.", None, example="4")
     rto_s: float | None = setting(
-        "Recovery time objective, such as 15m; missed, the drill fails.", None, key="rto", parse=parse_duration_s
+        "Recovery time objective, such as 15m; missed, the drill fails.",
+        None,
+        key="rto",
+        parse=parse_duration_s,
+        example='"15m"',
     )
     rpo_s: float | None = setting(
-        "Recovery point objective, such as 26h; missed, the drill fails.", None, key="rpo", parse=parse_duration_s
+        "Recovery point objective, such as 26h; missed, the drill fails.",
+        None,
+        key="rpo",
+        parse=parse_duration_s,
+        example='"26h"',
     )
     check_timeout_s: float = setting(
-        "How long one SQL check may take.", 60.0, key="check_timeout", parse=parse_duration_s
+        "How long one SQL check may take.", 60.0, key="check_timeout", parse=parse_duration_s, example='"60s"'
     )
     reports: str = setting("Where the records of drills go.", "reports", path=True)
 
@@ -105,14 +127,29 @@ class DatabaseSettings:
     """One database, by a name of your own."""
 
     url: Secret | None = setting(
-        "postgresql://USER@HOST/DATABASE; or url_env, a variable's name, or url_file, a file that holds it.", None
+        "postgresql://USER@HOST/DATABASE; or url_env, a variable's name, or url_file, a file that holds it.",
+        None,
+        example='"postgresql://backup@db/shop"',
     )
-    dbname: str | None = setting("Its name on the server, where that is neither in the URL nor the name here.", None)
+    dbname: str | None = setting(
+        "Its name on the server, where that is neither in the URL nor the name here.",
+        None,
+        example='"pos_db_production"',
+    )
     kinds: tuple[Kind, ...] = setting("What `pgdrill backup` makes of it: full, schema, data.", ("full",))
-    to: tuple[str, ...] = setting("Where its archives go; default the folder of [backup].", (), path=True)
-    image: str | None = setting("Container image of its drills.", None)
-    rto_s: float | None = setting("Its recovery time objective, such as 15m.", None, key="rto", parse=parse_duration_s)
-    rpo_s: float | None = setting("Its recovery point objective, such as 26h.", None, key="rpo", parse=parse_duration_s)
+    to: tuple[str, ...] = setting(
+        "Where its archives go; default the folder of [backup].",
+        (),
+        path=True,
+        example='["backups", "/mnt/usb/backups"]',
+    )
+    image: str | None = setting("Container image of its drills.", None, example='"postgres:17"')
+    rto_s: float | None = setting(
+        "Its recovery time objective, such as 15m.", None, key="rto", parse=parse_duration_s, example='"15m"'
+    )
+    rpo_s: float | None = setting(
+        "Its recovery point objective, such as 26h.", None, key="rpo", parse=parse_duration_s, example='"26h"'
+    )
 
     def __post_init__(self) -> None:
         if not self.kinds:

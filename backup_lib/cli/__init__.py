@@ -15,10 +15,11 @@ _FILE_HINT = "see that it is there, that this account may read and write it, and
 def main() -> None:
     """Run the command line; ends the process. 1 always means that a check failed, never that pgdrill broke."""
     from backup_lib.cli.app import app
+    from backup_lib.cli.configured import hoist_config
     from backup_lib.cli.talk import say, say_error
 
     try:
-        app(prog_name="pgdrill")
+        app(args=hoist_config(sys.argv[1:]), prog_name="pgdrill")
     except BackupError as exc:
         _trace_if_asked()
         say_error(exc)

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from backup_lib.cli import backup, demo, doctor, evidence, listing, prune, restore, schedule, servers, sync, verify
+from backup_lib.cli import (
+    backup,
+    config,
+    demo,
+    doctor,
+    evidence,
+    init,
+    listing,
+    prune,
+    restore,
+    schedule,
+    servers,
+    sync,
+    verify,
+)
+from backup_lib.cli.configured import configure
 from backup_lib.cli.talk import be_verbose, put
 
 _STATUSES = """Exit statuses:
@@ -23,6 +39,8 @@ _STATUSES = """Exit statuses:
  70  a bug in pgdrill
 130  interrupted
 """
+
+_NOT_CONFIGURED = ("init", "config")  # they are there for a configuration with mistakes
 
 # Plain help, since Rich's frames cost more time than the rest of --help.
 app = typer.Typer(
@@ -44,6 +62,15 @@ def _put_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
 @app.callback(epilog=_STATUSES)
 def pgdrill(
     *,
+    context: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="The configuration; default PGDRILL_CONFIG or ./pgdrill.toml. Here or after.",
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="Log the programs that are run; tracebacks.")
     ] = False,
@@ -54,6 +81,7 @@ def pgdrill(
     """Back up PostgreSQL, restore every archive into a throwaway server, and prove that both are the same."""
     if verbose:
         be_verbose()
+    context.obj = configure(file, apply=context.invoked_subcommand not in _NOT_CONFIGURED)
 
 
 app.command("backup")(backup.backup)
@@ -64,6 +92,8 @@ app.command("restore")(restore.restore)
 app.command("verify")(verify.verify)
 app.command("prune")(prune.prune)
 app.command("sync")(sync.sync)
+app.command("init")(init.init)
+app.add_typer(config.app, name="config")
 app.command("demo")(demo.demo)
 app.command("sample-backup")(demo.sample_backup)
 app.command("doctor")(doctor.doctor)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Dsn, Identities, choose_dsn, choose_keys
+from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Dsn, Identities, choose_dsn, choose_keys, read_compression
+from backup_lib.cli.several import back_up_each, configured_targets
 from backup_lib.cli.talk import Progress, put, put_json, render_size, say
 from backup_lib.errors import BackupError
 
@@ -26,6 +28,11 @@ _Names = list[str] | None
 
 def backup(
     *,
+    context: typer.Context,
+    databases: Annotated[
+        _Names,
+        typer.Option("--database", metavar="NAME", help="One that is configured; repeatable. Default all of them."),
+    ] = None,
     kind: Annotated[
         Literal["full", "schema", "data"], typer.Option(help="All, definitions only, or rows only.")
     ] = "full",
@@ -43,8 +50,14 @@ def backup(
         Literal["plain", "custom", "directory", "tar"], typer.Option("--format", help="pg_dump's format.")
     ] = "plain",
     compress: Annotated[
-        Literal["gzip", "zstd", "none"] | None,
-        typer.Option(envvar="BACKUP_COMPRESS", help="Default gzip, and none for tar.", show_default=False),
+        Any,
+        typer.Option(
+            envvar="BACKUP_COMPRESS",
+            parser=read_compression,
+            metavar="gzip|zstd|none",
+            help="Default gzip, and none for tar.",
+            show_default=False,
+        ),
     ] = None,
     create: Annotated[bool, typer.Option("--create", help="The archive makes its database itself.")] = False,
     strict: Annotated[
@@ -80,13 +93,16 @@ def backup(
     dsn: Dsn = None,
     as_json: AsJson = False,
 ) -> None:
-    """Back up a database, and record what must be in it."""
+    """Back up a database, or all that are configured, and record what must be in each."""
     from backup_lib.backup import make_backup
     from backup_lib.encryption import choose_lock
     from backup_lib.places import open_place
     from backup_lib.replicas import back_up_to
     from backup_lib.store import LocalStore
 
+    if dsn is None and (targets := configured_targets(context, databases or (), kind)):
+        back_up_each(targets, partial(backup, **{**context.params, "context": context, "databases": None}))
+        return
     # Not an `envvar` of typer's, which would split a folder's name at its blanks.
     places = [open_place(place) for place in to or [os.environ.get("BACKUP_DIR") or DEFAULT_PLACE]]
     source = choose_dsn(dsn)

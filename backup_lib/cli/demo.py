@@ -116,7 +116,9 @@ def _drill(archives: list[str], folder: Path) -> Outcome:
     from backup_lib.cli.suite import run_suite
 
     arguments = [f"--archive={path}" for path in archives]
-    arguments += ["--sandbox=embedded", f"--reports={folder / 'reports'}"]
+    own = folder / "pgdrill.toml"  # whatever is configured here is about other databases
+    own.touch()
+    arguments += [f"--pgdrill-config={own}", "--level=full", "--sandbox=embedded", f"--reports={folder / 'reports'}"]
     with (folder / _LOG).open("wb") as log:
         return run_suite(arguments, output=log.fileno())
 

@@ -54,6 +54,16 @@ def choose_keys(identities: Sequence[Path] | None) -> Keys:
     return keys_from_environment(os.environ, identity_files=identities or ())
 
 
+def read_compression(text: str) -> str:
+    """`true` and `false` too, which the guide's BACKUP_COMPRESS may be."""
+    from backup_lib.setting_types import parse_compression
+
+    try:
+        return parse_compression(text)
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from exc
+
+
 def choose_dsn(given: str | None) -> str:
     """The database that is meant.
 
@@ -62,10 +72,11 @@ def choose_dsn(given: str | None) -> str:
     from psycopg.conninfo import conninfo_to_dict
 
     from backup_lib.dsn import dsn_from_environment, normalise_dsn
+    from backup_lib.targets import KnownDsn
 
     if given is None:
         return dsn_from_environment(os.environ)
     dsn = normalise_dsn(given)
-    if conninfo_to_dict(dsn).get("password"):
+    if not isinstance(given, KnownDsn) and conninfo_to_dict(dsn).get("password"):
         say("warning: the password in --dsn can be read by everybody on this machine: set PGPASSWORD instead")
     return dsn

@@ -34,7 +34,10 @@ def verify(
     ] = None,
     *,
     backups: Backups = DEFAULT_PLACE,
-    sandbox: Annotated[Literal["auto", "container", "embedded"], typer.Option(help="The throwaway server.")] = "auto",
+    sandbox: Annotated[
+        Literal["auto", "container", "embedded"] | None,
+        typer.Option(help="The throwaway server; default auto.", show_default=False),
+    ] = None,
     postgres_image: Annotated[
         str | None, typer.Option(metavar="IMAGE", help="Container image; default postgres:<major>.")
     ] = None,
@@ -46,18 +49,23 @@ def verify(
         Path | None,
         typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Of an archive that has none beside it."),
     ] = None,
-    level: Annotated[Literal["integrity", "restore", "full"], typer.Option(help="How far to go.")] = "full",
+    level: Annotated[
+        Literal["integrity", "restore", "full"] | None,
+        typer.Option(help="How far to go; default full.", show_default=False),
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Connections that restore; default one a processor."),
     ] = None,
     rto: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Recovery time objective.")] = None,
     rpo: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Recovery point objective.")] = None,
+    reports: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where the records go; default reports.", show_default=False)
+    ] = None,
+    identities: Identities = None,
     prove: Annotated[
         bool, typer.Option("--prove", help="Damage copies of each archive too: every one of them must be caught.")
     ] = False,
-    reports: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the records go.")] = Path("reports"),
-    identities: Identities = None,
     as_json: AsJson = False,
 ) -> None:
     """Prove that archives restore, in throwaway servers."""

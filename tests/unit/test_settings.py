@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from backup_lib.configuration import Configuration, demand_known_checks, load_configuration
 from backup_lib.errors import UsageError
 from backup_lib.setting_types import Secret, parse_duration_s
+from backup_lib.settings import BackupSettings, DatabaseSettings, SqlCheck, Suppression, VerifySettings
 from backup_lib.settings_reader import SettingsError
 from backup_lib.settings_text import parse_toml
 
@@ -265,3 +268,11 @@ def test_each_key_has_the_line_it_stands_on() -> None:
         ("a",): 1, ("b",): 2, ("b", "c"): 3, ("b", "d"): 6, ("b", "d", "e"): 6, ("g", 0): 10, ("g", 1): 11,
         ("g", 1, "h"): 12, ("g", 1, "h", "i"): 12, ("g", 1, "j"): 13, ("g", 1, "j", "k"): 14,
     }  # fmt: skip
+
+
+def test_the_reference_names_every_key_and_variable() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/configuration.md").read_text("utf-8")
+    for section in (BackupSettings, VerifySettings, DatabaseSettings, SqlCheck, Suppression):
+        for field in fields(section):
+            assert re.search(rf"`(\w+\.)?{field.metadata['key'] or field.name}`", page), field.name
+            assert not field.metadata["env"] or f"`{field.metadata['env']}`" in page

@@ -1,0 +1,264 @@
+"""The commands about the configuration, and what every other command takes from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from backup_lib.cli.config import mask_dsn
+from backup_lib.cli.configured import hoist_config, lent
+from backup_lib.configuration import Configuration, load_configuration
+from backup_lib.errors import UsageError
+from backup_lib.settings_template import Answers, render_template
+from backup_lib.targets import choose_targets
+
+
+class Said(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+def pgdrill(folder: Path, *words: str, **env: str) -> Said:
+    """In a process of its own: a configuration is lent to the environment of the one that reads it."""
+    silent = ("BACKUP_", "PG", "POSTGRES_", "DATABASE_URL")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(silent)}
+    program = "import sys; from backup_lib.cli import main; main()"
+    run = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        env={**clean, "PYTHONPATH": str(Path(__file__).parents[2]), **env},
+    )  # fmt: skip
+    return Said(run.returncode, run.stdout, run.stderr)
+
+
+def configuration(folder: Path, toml: str, env: dict[str, str] | None = None) -> Configuration:
+    (folder / "pgdrill.toml").write_text(toml)
+    return load_configuration(env or {}, folder)
+
+
+# init
+
+
+def test_init_writes_what_check_finds_no_mistake_in_and_nothing_over_another_file(tmp_path: Path) -> None:
+    made = pgdrill(tmp_path, "init", "--yes")
+    assert made.status == 0, made.err
+    assert (tmp_path / "pgdrill.toml").stat().st_mode & 0o077 == 0
+    assert "no mistake; 1 database" in pgdrill(tmp_path, "config", "check").out
+    before = (tmp_path / "pgdrill.toml").read_bytes()
+    again = pgdrill(tmp_path, "init", "--yes")
+    assert (again.status, (tmp_path / "pgdrill.toml").read_bytes()) == (2, before)
+    assert "is there already" in again.err
+
+
+def test_a_dry_run_of_init_writes_nothing(tmp_path: Path) -> None:
+    assert "[databases." in pgdrill(tmp_path, "init", "--dry-run").out
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_template_says_what_was_answered_and_explains_every_setting(tmp_path: Path) -> None:
+    answers = Answers(database='la "tienda"\\n°1', dir="/mnt/c d", rto="20m", rpo="2d", url_variable="SHOP_URL")
+    text = render_template(answers)
+    read = configuration(tmp_path, text, {"SHOP_URL": "postgresql://h/x"}).settings
+    assert list(read.databases) == ['la "tienda"\\n°1']
+    assert (read.backup.dir, read.verify.rto_s, read.verify.rpo_s) == ("/mnt/c d", 1200.0, 172800.0)
+
+
+def test_every_setting_of_the_template_can_be_taken_out_of_its_comment(tmp_path: Path) -> None:
+    lines = render_template(Answers()).replace('url_env = "DATABASE_URL"\n', "").splitlines()
+    uncommented = [line.removeprefix("# ") if _is_setting(line) else line for line in lines]
+    settings = configuration(tmp_path, "\n".join(uncommented)).settings
+    assert settings.databases["shop"].to == ("backups", "/mnt/usb/backups")
+    assert [check.name for check in settings.checks] == ["sales are not empty", "no items without a sale"]
+    assert settings.suppressions[0].owner == "ana@example.org"
+
+
+def _is_setting(line: str) -> bool:
+    text = line.removeprefix("# ")
+    if not line.startswith("# ") or not ("=" in text or text.startswith("[[")):
+        return False
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return False
+    return True
+
+
+# check and show
+
+MISTAKE = '[backup]\ndirr = "x"\n'
+
+
+def test_check_names_every_mistake_and_exits_2(tmp_path: Path) -> None:
+    (tmp_path / "pgdrill.toml").write_text(MISTAKE + "[verify]\nlevel = 'ful'\n")
+    said = pgdrill(tmp_path, "config", "check")
+    assert (said.status, said.out) == (2, "")
+    assert "pgdrill.toml:2: backup.dirr is no setting; did you mean dir? (allowed: dir, compress)" in said.err
+    assert 'pgdrill.toml:4: verify.level is "ful"; did you mean full?' in said.err
+    told = json.loads(pgdrill(tmp_path, "config", "check", "--json").out)
+    assert [problem["nearest"] for problem in told["problems"]] == ["dir", "full"]
+    assert told["problems"][0]["where"] == "pgdrill.toml:2"
+
+
+def test_check_knows_the_checks_that_a_suppression_may_name(tmp_path: Path) -> None:
+    entry = "[[suppressions]]\ncheck = 'contents'\nobject = '*'\nreason = 'x'\nowner = 'x'\nexpires = 2099-01-01"
+    (tmp_path / "pgdrill.toml").write_text(entry)
+    said = pgdrill(tmp_path, "config", "check")
+    assert said.status == 2
+    assert "did you mean content?" in said.err
+
+
+def test_check_warns_of_a_url_that_others_can_read_or_nobody(tmp_path: Path) -> None:
+    (tmp_path / "pgdrill.toml").write_text(
+        "[databases.a]\nurl = 'postgresql://u:hush@h/a'\n[databases.b]\nurl_env = 'NOWHERE'\n"
+        "[databases.c]\nurl = 'postgresql://u:hush@h/c?x=1'\n"
+    )
+    (tmp_path / "pgdrill.toml").chmod(0o644)
+    said = pgdrill(tmp_path, "config", "check")
+    assert said.status == 0
+    assert "pgdrill.toml:2: databases.a.url can be read by others: chmod 600" in said.err
+    assert "databases.b: the variable NOWHERE, which the configuration names, is empty or not set" in said.err
+    assert "databases.c: the connection string cannot be read" in said.err
+    assert "hush" not in said.out + said.err
+
+
+def test_show_masks_secrets_and_says_where_each_value_is_from(tmp_path: Path) -> None:
+    (tmp_path / "pgdrill.toml").write_text(
+        "[databases.a]\nurl = 'postgresql://u:hush@h/a'\nrto = '15m'\n[databases.b]\nurl_file = '/run/secrets/b'\n"
+    )
+    (tmp_path / ".env").write_text("BACKUP_COMPRESS=zstd\nPGPASSWORD=hush\n")
+    words = ("config", "show", "--json")
+    said = pgdrill(tmp_path, *words, BACKUP_DIR="copias", DATABASE_URL="postgresql://u:hush@h/d")
+    assert said.status == 0, said.err
+    shown = json.loads(said.out)
+    assert shown["backup.dir"] == {"value": "copias", "from": "environment BACKUP_DIR"}
+    assert shown["backup.compress"] == {"value": "zstd", "from": ".env:1 BACKUP_COMPRESS"}
+    assert shown["verify.level"] == {"value": "full", "from": "default"}
+    assert shown["databases.a.rto"] == {"value": 900.0, "from": "pgdrill.toml:3"}
+    assert shown["databases.b.url"] == {"value": "the file /run/secrets/b", "from": "pgdrill.toml:5"}
+    assert shown["databases.a.url"]["value"] == "user=u password=*** dbname=a host=h"
+    assert shown["PGPASSWORD"] == {"value": "***", "from": ".env:2 PGPASSWORD"}
+    text = pgdrill(tmp_path, "config", "show", BACKUP_DIR="copias").out
+    assert "environment BACKUP_DIR" in text
+    assert "hush" not in said.out + text
+
+
+@pytest.mark.parametrize(
+    "dsn", ["postgresql://u:hush@h/d?sslpassword=hush", "host=h password='hush'", "postgresql://u:hush@h/c?x=1"]
+)
+def test_no_secret_of_a_connection_string_is_shown(dsn: str) -> None:
+    assert "hush" not in mask_dsn(dsn)
+
+
+# What other commands take from it
+
+
+def test_a_mistake_stops_other_commands_before_they_do_anything(tmp_path: Path) -> None:
+    (tmp_path / "pgdrill.toml").write_text(MISTAKE)
+    said = pgdrill(tmp_path, "list")
+    assert said.status == 2
+    assert said.err.startswith("error: pgdrill.toml:2: backup.dirr is no setting")
+
+
+@pytest.mark.parametrize(
+    "words", [("--config", "c/x.toml", "list"), ("list", "--config", "c/x.toml"), ("list", "--config=c/x.toml")]
+)
+def test_the_file_is_named_before_or_after_the_command(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/x.toml").write_text('[backup]\ndir = "copias"\n')
+    assert "the folder c/copias does not exist" in pgdrill(tmp_path, *words).err
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    said = pgdrill(tmp_path, "list", "--config", "nowhere.toml")
+    assert (said.status, said.err.splitlines()[0]) == (2, "error: --config names nowhere.toml, which is no file")
+
+
+def test_options_find_the_folder_of_env_file_and_configuration(tmp_path: Path) -> None:
+    (tmp_path / "pgdrill.toml").write_text('[backup]\ndir = "of toml"\n')
+    assert "the folder of toml does not exist" in pgdrill(tmp_path, "list").err
+    (tmp_path / ".env").write_text("BACKUP_DIR=of dotenv\n")
+    assert "the folder of dotenv does not exist" in pgdrill(tmp_path, "list").err
+    assert "the folder of env does not exist" in pgdrill(tmp_path, "list", BACKUP_DIR="of env").err
+    assert "the folder asked does not exist" in pgdrill(tmp_path, "list", "--backups", "asked", BACKUP_DIR="of env").err
+
+
+def test_only_what_nothing_nearer_says_is_lent(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / ".env").write_text("PGSSLMODE=require\nPGPASSWORD=no\nBACKUP_COMPRESS=\n")
+    toml = '[backup]\ndir = "d"\ncompress = true\n'
+    env = {"PGPASSWORD_FILE": str(tmp_path / "secret"), "BACKUP_DIR": ""}
+    assert lent(configuration(tmp_path, toml, env)) == {
+        "PGSSLMODE": "require",
+        "BACKUP_DIR": "d",
+        "BACKUP_COMPRESS": "gzip",
+    }
+
+
+def test_words_after_a_double_dash_are_no_options() -> None:
+    assert hoist_config(["verify", "--", "--config", "x"]) == ["verify", "--", "--config", "x"]
+    assert hoist_config(["verify", "--config"]) == ["--config", "verify"]
+
+
+# Several databases
+
+TWO = """
+[backup]
+dir = "backups"
+[databases.shop]
+url_env = "SHOP_URL"
+kinds = ["full", "schema"]
+to = "elsewhere"
+[databases.audit]
+url = "postgresql://h/audit"
+"""
+
+
+def targets(folder: Path, toml: str, *names: str, **env: str) -> list[tuple[str, str, str, tuple[str, ...]]]:
+    found = choose_targets(configuration(folder, toml, env), names, kind=None)
+    return [(one.label, one.dsn, one.kind, one.to) for one in found]
+
+
+def test_every_database_is_backed_up_as_it_is_configured(tmp_path: Path) -> None:
+    url = "postgresql://h/shop"
+    assert targets(tmp_path, TWO, SHOP_URL=url, DATABASE_URL="postgresql://other/x") == [
+        ("shop", url, "full", ("elsewhere",)),
+        ("shop", url, "schema", ("elsewhere",)),
+        ("audit", "postgresql://h/audit", "full", ()),
+    ]
+    assert targets(tmp_path, TWO, "audit") == [("audit", "postgresql://h/audit", "full", ())]
+    assert targets(tmp_path, TWO, "shop", SHOP_URL=url, BACKUP_DIR="said")[0][3] == ()
+
+
+def test_the_environment_names_the_only_database(tmp_path: Path) -> None:
+    one = "[databases.shop]\nurl = 'postgresql://h/shop'\n"
+    assert targets(tmp_path, one)[0][1] == "postgresql://h/shop"
+    assert targets(tmp_path, one, PGHOST="x")[0][1] == "postgresql://h/shop"
+    assert targets(tmp_path, one, DATABASE_URL="postgresql://near/shop")[0][1] == "postgresql://near/shop"
+    assert targets(tmp_path, "[databases.shop]\n", PGHOST="x")[0][1] == "host=x"
+    assert targets(tmp_path, "[backup]\n") == []
+
+
+@pytest.mark.parametrize(
+    ("toml", "names", "message"),
+    [
+        pytest.param(TWO, ("shopp",), r"no database shopp is configured\nhint: did you mean shop\?", id="nearest"),
+        pytest.param("", ("shop",), r"no database shop is configured\nhint: \[databases.NAME\]", id="none"),
+        pytest.param(TWO, (), "the variable SHOP_URL, which the configuration names", id="variable-not-set"),
+        pytest.param(
+            TWO + "[databases.third]", ("third",), "databases.third does not say how it is reached", id="no-url"
+        ),
+    ],
+)
+def test_a_database_that_cannot_be_meant_is_named(
+    tmp_path: Path, toml: str, names: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        targets(tmp_path, toml, *names)
