@@ -1,28 +1,14 @@
-"""The commands by name. Each module imports what it needs when it is called: `--help` must be quick."""
+"""The commands by name. A module is imported when its command is called: `--help` must be quick."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from backup_lib.cli import (
-    backup,
-    config,
-    demo,
-    doctor,
-    evidence,
-    init,
-    listing,
-    prune,
-    restore,
-    schedule,
-    servers,
-    sync,
-    verify,
-)
 from backup_lib.cli.configured import configure
+from backup_lib.cli.lazy import Lazy, LazyGroup
 from backup_lib.cli.talk import be_verbose, put
 
 _STATUSES = """Exit statuses:
@@ -42,8 +28,40 @@ _STATUSES = """Exit statuses:
 
 _NOT_CONFIGURED = ("init", "config")  # they are there for a configuration with mistakes
 
+# Name → where it is, and the first sentence of its help.
+COMMANDS = {
+    "backup": ("backup:backup", "Back up a database, or all that are configured, and record what must be in each."),
+    "manifest": ("backup:manifest", "Record what somebody else's archive must contain."),
+    "list": ("listing:list_archives", "List the archives, the newest first."),
+    "show": ("listing:show", "Show what an archive holds, table by table."),
+    "restore": ("restore:restore", "Restore an archive into a server that exists."),
+    "verify": ("verify:verify", "Prove that archives restore, in throwaway servers."),
+    "prune": (
+        "prune:prune",
+        "Delete old archives; only verified ones count, and the newest verified one is never deleted.",
+    ),
+    "sync": ("sync:sync", "Copy what a place lacks, and mend copies that have rotted; nothing is overwritten."),
+    "init": ("init:init", "Write a configuration in which every setting is explained; asks four questions at most."),
+    "config": ("config:app", "Check the configuration, and show what counts."),
+    "demo": ("demo:demo", "See it work: a good archive, and two damaged ones."),
+    "sample-backup": ("demo:sample_backup", "Back up a sample database, to try things on."),
+    "doctor": ("doctor:doctor", "See whether this machine has what drills need."),
+    "install-server": ("servers:install_server", "Bring the programs of a PostgreSQL major."),
+    "schedule": ("schedule:app", "Run backups and drills at their times, or have them run."),
+    "evidence": ("evidence:app", "Look after the evidence of drills."),
+}
+
+
+class _Commands(LazyGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (place, line) in COMMANDS.items():
+            self.add_command(Lazy(name, f"backup_lib.cli.{place}", line))
+
+
 # Plain help, since Rich's frames cost more time than the rest of --help.
 app = typer.Typer(
+    cls=_Commands,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
@@ -82,21 +100,3 @@ def pgdrill(
     if verbose:
         be_verbose()
     context.obj = configure(file, apply=context.invoked_subcommand not in _NOT_CONFIGURED)
-
-
-app.command("backup")(backup.backup)
-app.command("manifest")(backup.manifest)
-app.command("list")(listing.list_archives)
-app.command("show")(listing.show)
-app.command("restore")(restore.restore)
-app.command("verify")(verify.verify)
-app.command("prune")(prune.prune)
-app.command("sync")(sync.sync)
-app.command("init")(init.init)
-app.add_typer(config.app, name="config")
-app.command("demo")(demo.demo)
-app.command("sample-backup")(demo.sample_backup)
-app.command("doctor")(doctor.doctor)
-app.command("install-server")(servers.install_server)
-app.add_typer(schedule.app, name="schedule")
-app.add_typer(evidence.app, name="evidence")

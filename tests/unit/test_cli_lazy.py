@@ -1,0 +1,36 @@
+"""Listing the commands imports none of them, and says what each says of itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+import typer
+
+from backup_lib.cli.app import COMMANDS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_line_of_a_command_is_the_first_of_its_help(name: str) -> None:
+    place, line = COMMANDS[name]
+    module, _, attribute = place.partition(":")
+    found = getattr(import_module(f"backup_lib.cli.{module}"), attribute)
+    if isinstance(found, typer.Typer):
+        callback = found.registered_callback.callback if found.registered_callback else None
+        text = found.info.help or (callback.__doc__ if callback else None)
+    else:
+        text = found.__doc__
+    assert isinstance(text, str)
+    assert " ".join(text.strip().split("\n\n")[0].split()) == line
+
+
+def test_help_imports_no_command_and_no_database_driver() -> None:
+    code = (
+        "import sys\nfrom backup_lib.cli import main\nsys.argv = ['pgdrill', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print([m for m in ('psycopg', 'msgspec', 'rich', 'pytest', 'backup_lib.cli.backup') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
