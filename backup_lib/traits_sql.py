@@ -205,7 +205,13 @@ TRAITS: tuple[str, ...] = (
     "FROM pg_index WHERE indexrelid >= 16384",
     "SELECT 'pg_class'::regclass::oid, inhrelid, 'attached to', inhparent::regclass::text FROM pg_inherits "
     "JOIN pg_class c ON c.oid = inhparent WHERE c.relkind = 'I'",
-    _of("pg_constraint", "definition", "pg_get_constraintdef(oid)"),
+    # pg_dump writes an inherited check with its parent alone, after both tables: it is then as valid as the parent's.
+    _of(
+        "pg_constraint",
+        "definition",
+        "CASE WHEN conislocal THEN pg_get_constraintdef(oid)"
+        " ELSE regexp_replace(pg_get_constraintdef(oid), ' NOT VALID$', '') END",
+    ),
     _of("pg_trigger", "definition", "concat_ws(' ', pg_get_triggerdef(oid), 'ENABLED', tgenabled)"),
     _of("pg_rewrite", "definition", "concat_ws(' ', pg_get_ruledef(oid), 'ENABLED', ev_enabled)",
         f"{_OWN} AND rulename <> '_RETURN'"),
