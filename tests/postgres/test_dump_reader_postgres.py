@@ -135,7 +135,7 @@ def counts(server: Server) -> dict[str, int]:
         for schema, name in tables:
             row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, name))).fetchone()
             assert row is not None
-            found[f"{schema}.{name}".replace("\n", " ")] = row[0]
+            found[f"{schema}.{name}"] = row[0]
         return found
 
 
