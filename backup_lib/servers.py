@@ -131,7 +131,7 @@ def start_server(
         argv += [word for name, value in chosen.items() for word in ("-c", f"{name}={value}")]
         with log.open("wb") as output:
             process = cleanup.enter_context(spawn(argv, env=server_env(programs), output=output))
-        cleanup.callback(_stop, process)
+        cleanup.callback(_stop, process, isolation)
         guard = _DiskGuard(process, data_dir, log, disk_reserve_bytes)
         server = Server(
             programs=programs,
@@ -229,9 +229,14 @@ def _wait_until_ready(server: Server) -> None:
     )
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """At once, without a checkpoint: nothing of it is kept."""
-    kill(process, signal.SIGQUIT)
+def _stop(process: subprocess.Popen[bytes], isolation: Isolation) -> None:
+    """At once, without a checkpoint: nothing of it is kept.
+
+    In namespaces of its own everything ends with its first process, shared memory too. That one is deaf to SIGQUIT
+    where this process is, as whatever a script starts with `&` is.
+    """
+    is_alone = {"pid", "ipc"} <= set(isolation.namespaces)
+    kill(process, signal.SIGKILL if is_alone else signal.SIGQUIT)
     try:
         process.wait(_STOP_S)
     except subprocess.TimeoutExpired:

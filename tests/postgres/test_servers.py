@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -288,3 +289,18 @@ def test_programs_only_root_can_reach_are_copied_for_the_servers_account(
         assert one_value(server, "SHOW server_version") == hidden.full_version
     shutil.rmtree(copied)
     copied.with_suffix(".lock").unlink()
+
+
+def test_a_server_stops_at_once_where_a_script_started_us_in_the_background(programs_of: ProgramsOf) -> None:
+    code = (
+        "import signal, sys, time\n"
+        "for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):\n"
+        "    signal.signal(number, signal.SIG_IGN)\n"
+        "from backup_lib.servers import server_for, start_server\n"
+        "with start_server(server_for(int(sys.argv[1]))):\n"
+        "    begun = time.monotonic()\n"
+        "print(time.monotonic() - begun)\n"
+    )
+    argv = [sys.executable, "-c", code, str(programs_of(NEWEST_MAJOR).major)]
+    run = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
+    assert float(run.stdout) < 8, "it waited until SIGQUIT was given up"
