@@ -10,14 +10,27 @@ from queue import Queue
 from threading import Condition
 
 from backup_lib.dump_reader import EntryStart
+from backup_lib.sql_lexer import split_statements
 
 Table = tuple[str, ...]
 """A table's name without quotes: `("public", "ventas")`."""
 
 NAME = rb'(?:"(?:[^"]|"")+"|[^\s".(;]+)'
 QUALIFIED = rb"(" + NAME + rb"(?:\." + NAME + rb")?)"
-_INDEX = re.compile(rb"CREATE (?:UNIQUE )?INDEX " + NAME + rb" ON (?:ONLY )?" + QUALIFIED + rb" USING ")
-_ALTERED_TABLE = re.compile(rb"ALTER TABLE (?:ONLY )?" + QUALIFIED + rb"\s")
+_INDEX = re.compile(rb"\s*CREATE (?:UNIQUE )?INDEX " + NAME + rb" ON (?:ONLY )?" + QUALIFIED + rb" USING ")
+_CONSTRAINT = re.compile(rb"\s*ALTER TABLE (?:ONLY )?" + QUALIFIED + rb"\s+ADD CONSTRAINT ")
+# What pg_dump writes behind a key, an index or a trigger, in the same entry; it touches their table and no other.
+_OF_TABLE = re.compile(
+    rb"\s*ALTER TABLE (?:ONLY )?" + QUALIFIED + rb" (?:CLUSTER ON|REPLICA IDENTITY USING INDEX"
+    rb"|(?:DISABLE|ENABLE ALWAYS|ENABLE REPLICA) TRIGGER) " + NAME + rb";\s*"
+)
+_OF_INDEX = re.compile(
+    rb"\s*ALTER INDEX "
+    + QUALIFIED
+    + rb" (?:ALTER COLUMN \d+ SET STATISTICS \d+|DEPENDS ON EXTENSION "
+    + NAME
+    + rb");\s*"
+)
 _TRIGGER = re.compile(
     rb"\s*CREATE (?:CONSTRAINT )?TRIGGER " + NAME + rb" (?:BEFORE|AFTER|INSTEAD OF) [^;]*? ON " + QUALIFIED + rb"\s"
 )
@@ -28,6 +41,7 @@ _FOREIGN_KEY = re.compile(
 _UNCHECKED = re.compile(rb" NOT (?:VALID|ENFORCED)\b")
 _SLOW_INDEX = re.compile(rb" USING (?:gin|gist|spgist)\b")
 _REFERENCED = re.compile(rb"FOREIGN KEY \([^;]*?\) REFERENCES " + QUALIFIED + rb"\(")
+_BESIDE = {"INDEX": _INDEX, "CONSTRAINT": _CONSTRAINT, "FK CONSTRAINT": _CONSTRAINT, "TRIGGER": _TRIGGER}
 
 _DATA = frozenset({"TABLE DATA", "SEQUENCE SET", "BLOBS", "STATISTICS DATA"})
 _POST_DATA = frozenset(
@@ -82,24 +96,24 @@ def parse_table(name: bytes | str) -> Table:
 def locked_tables(entry: EntryStart, text: bytes) -> tuple[set[Table], set[Table]] | None:
     """The tables a key's or index's statements lock, exclusively and shared.
 
-    None for any other entry, and where the text does not say it plainly: it must run alone.
+    None for any other entry, and where a statement is not one that pg_dump writes there: it must run alone.
     """
-    if entry.type == "INDEX":
-        table = _INDEX.search(text)
-        if table is None:
+    if entry.type not in _BESIDE:
+        return None
+    first, *further = split_statements(text)
+    found = _BESIDE[entry.type].match(first)
+    if found is None:
+        return None
+    table = parse_table(found[1])
+    for statement in further:
+        altered = _OF_TABLE.fullmatch(statement)
+        if _OF_INDEX.fullmatch(statement) is None and (altered is None or parse_table(altered[1]) != table):
             return None
-        # CREATE INDEX alone lets others build on the same table; CLUSTER ON and REPLICA IDENTITY behind it do not.
-        alone = b";" not in text.rstrip().removesuffix(b";")
-        return (set(), {parse_table(table[1])}) if alone else ({parse_table(table[1])}, set())
-    if entry.type == "TRIGGER":
-        table = _TRIGGER.match(text)
-        return None if table is None else ({parse_table(table[1])}, set())
-    if entry.type in ("CONSTRAINT", "FK CONSTRAINT"):
-        table, other = _ALTERED_TABLE.search(text), _REFERENCED.search(text)
-        if table is None or (entry.type == "FK CONSTRAINT" and other is None):
-            return None
-        return {parse_table(found[1]) for found in (table, other) if found is not None}, set()
-    return None
+    if entry.type == "FK CONSTRAINT":
+        other = referenced_table(first)
+        return None if other is None else ({table, other}, set())
+    # CREATE INDEX alone lets others build on the same table; CLUSTER ON and REPLICA IDENTITY behind it do not.
+    return (set(), {table}) if entry.type == "INDEX" and not further else ({table}, set())
 
 
 def referenced_table(text: bytes) -> Table | None:

@@ -45,6 +45,16 @@ def test_a_tables_name_is_read_without_its_quotes(written: bytes | str, table: t
                      (set(), {("public", "t")}), id="index"),
         pytest.param("INDEX", b"CREATE INDEX i ON public.t USING btree (a);\nALTER TABLE public.t CLUSTER ON i;",
                      ({("public", "t")}, set()), id="index-and-cluster"),
+        pytest.param("INDEX", b"CREATE INDEX i ON public.t USING btree (f(a));\n\nALTER INDEX public.i"
+                     b" ALTER COLUMN 1 SET STATISTICS 400;", ({("public", "t")}, set()), id="index-and-statistics"),
+        pytest.param("INDEX", b"UPDATE public.u SET a = 1;\nCREATE INDEX i ON public.t USING btree (a);", None,
+                     id="something-before-an-index"),
+        pytest.param("INDEX", b"CREATE INDEX i ON public.t USING btree (a);\nALTER TABLE public.u CLUSTER ON j;", None,
+                     id="another-table-behind-an-index"),
+        pytest.param("CONSTRAINT", b"ALTER TABLE ONLY public.t\n    ADD CONSTRAINT k PRIMARY KEY (a);\nDELETE FROM t;",
+                     None, id="something-behind-a-key"),
+        pytest.param("TRIGGER", b"\nCREATE TRIGGER g BEFORE UPDATE ON public.t EXECUTE FUNCTION f();\n\n"
+                     b"ALTER TABLE public.t DISABLE TRIGGER g;", ({("public", "t")}, set()), id="trigger-disabled"),
         pytest.param("CONSTRAINT", b"ALTER TABLE ONLY public.t\n    ADD CONSTRAINT k PRIMARY KEY (a);",
                      ({("public", "t")}, set()), id="key"),
         pytest.param("FK CONSTRAINT",
