@@ -10,11 +10,14 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from object_stores import bucket, moto_endpoint, s3_endpoint, seaweed_endpoint, use_s3  # noqa: F401 - fixtures
 from psycopg import sql
+from xdist.scheduler import LoadScopeScheduling
 
 from backup_lib.server_programs import NEWEST_MAJOR, OLDEST_MAJOR, Programs, find_programs, server_for
 from backup_lib.servers import Server, start_server
@@ -28,6 +31,35 @@ FreshDatabase = Callable[..., str]
 
 def missing_majors() -> list[int]:
     return [major for major in MAJORS if server_for(major) is None]
+
+
+_temporary = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A TMPDIR of this process's own: runs side by side clear up what others of them have left behind."""
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    folder = tempfile.mkdtemp(prefix="pgdrill-tests-")
+    Path(folder).chmod(0o711)  # servers run as another account
+    config.stash[_temporary] = os.environ["TMPDIR"] = folder
+    tempfile.tempdir = None
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[_temporary], ignore_errors=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    return _ByFile(config, log) if config.option.dist == "loadfile" else None
+
+
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc] # it has no types
+    """One worker for all that counts the engine's containers before and after."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "container" if "container" in path else path
 
 
 def pytest_report_header() -> list[str]:
