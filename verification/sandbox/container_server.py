@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from docker.errors import DockerException, NotFound
+from docker.errors import APIError, DockerException, NotFound
+from docker.models.containers import Container
 from docker.types import LogConfig, Mount
 from psycopg.conninfo import make_conninfo
 from requests.exceptions import RequestException
@@ -29,6 +30,7 @@ PROCESSES = 512
 _PORT = 5432
 _DATA = "/pg"  # not where the image declares its volume: that differs by major, and would be mounted over it
 _POLL_S = 0.05
+_LOOKS = 20
 _RUNNING = ("created", "configured", "initialized", "running")
 _MORE_MEMORY = "free memory on the engine's machine, or verify with --sandbox embedded, which keeps data on disk"
 # Lines of the server's log that no row and no text of a dump gets into: RAISE cannot write FATAL.
@@ -161,7 +163,7 @@ class Server(PostgresContainer):
         """What ended the container; None while it runs."""
         container = self.get_wrapped_container()
         try:
-            container.reload()
+            _look_at(container)
             if container.status in _RUNNING:
                 return None
             log = container.logs(tail=100).decode(errors="replace").splitlines()
@@ -176,6 +178,20 @@ class Server(PostgresContainer):
         return explain_death(
             container.attrs["State"], lines, budget=self.budget, lease_s=self.lease_s, image=self.what.name
         )
+
+
+def _look_at(container: Container) -> None:
+    """Ask for its state: more than once, as Podman's answer while one is ending is an error."""
+    for _ in range(_LOOKS - 1):
+        try:
+            container.reload()
+        except NotFound:
+            raise
+        except APIError:
+            time.sleep(_POLL_S)
+        else:
+            return
+    container.reload()
 
 
 def isolation(budget: Budget) -> dict[str, Any]:
