@@ -38,6 +38,7 @@ _SIDECARS = (manifest.SUFFIX, ledger.SUFFIX)
 _HEADERS = (b"PostgreSQL database dump", b"PostgreSQL database cluster dump")
 # By how much a name's time may be behind its manifest's: from the start of pg_dump to its snapshot.
 _NAME_LAG = timedelta(hours=1)
+_ENCRYPTIONS = {"age": "age", "enc": "openssl enc"}  # what the names that we read end in
 _REQUESTS = 16  # at once, to a place that is elsewhere
 
 
@@ -60,7 +61,7 @@ class Found:
     encryption: str | None = None
     has_ledger: bool = False
     is_folder: bool = False
-    is_looked_into: bool = True  # False: time, database and kind are those of its name, and nothing was read yet
+    is_looked_into: bool = True  # False: time, database, kind and encryption are as its name says: nothing was read
 
     @property
     def path(self) -> Path | None:
@@ -272,13 +273,20 @@ def _look(store: Store, item: StoredItem, names: set[str]) -> Found | None:
     if found.taken_at_from == "name":
         return found
     if item.is_folder:
-        is_archive = has_manifest or (isinstance(store, LocalStore) and (store.path(name) / "toc.dat").is_file())
+        is_archive = has_manifest or (isinstance(store, LocalStore) and _has_toc(store.path(name)))
     elif has_manifest:
         is_archive = True
     elif is_archive := _may_be_archive(name):
         head = _head(store, name)
         is_archive = encryption_of(head) is not None or _is_dump(head, name)
     return _looked_into(found) if is_archive else None
+
+
+def _has_toc(folder: Path) -> bool:
+    try:
+        return (folder / "toc.dat").is_file()
+    except PermissionError:  # of somebody else: what it holds cannot be told, and is not ours
+        return False
 
 
 def _may_be_archive(name: str) -> bool:
@@ -319,6 +327,7 @@ def _describe(store: Store, item: StoredItem, *, has_manifest: bool, has_ledger:
         has_manifest=has_manifest,
         database=named.database if named else None,
         kind=named.kind if named else None,
+        encryption=_ENCRYPTIONS.get(item.name.rpartition(".")[2]) if named else None,
         has_ledger=has_ledger,
         is_folder=item.is_folder,
         is_looked_into=False,

@@ -251,7 +251,7 @@ def _item(entry: os.DirEntry[str] | Path) -> StoredItem | None:
     try:
         stat = entry.stat()
         is_folder = S_ISDIR(stat.st_mode)
-        size_bytes = sum(file.stat().st_size for file in Path(entry).iterdir()) if is_folder else stat.st_size
+        size_bytes = _folder_bytes(Path(entry)) if is_folder else stat.st_size
     except FileNotFoundError:  # expired between the listing and the look; or a link to nothing
         return None
     return StoredItem(
@@ -260,6 +260,14 @@ def _item(entry: os.DirEntry[str] | Path) -> StoredItem | None:
         modified_at=datetime.fromtimestamp(stat.st_mtime, UTC),
         is_folder=is_folder,
     )
+
+
+def _folder_bytes(folder: Path) -> int:
+    """Of the files in it; 0 where they may not be looked at: somebody else's folder must not hide what lies beside."""
+    try:
+        return sum(file.stat().st_size for file in folder.iterdir())
+    except PermissionError:
+        return 0
 
 
 def _literal(text: str) -> str:

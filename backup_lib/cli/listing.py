@@ -26,7 +26,7 @@ def list_archives(*, backups: Backups = DEFAULT_PLACE, as_json: AsJson = False) 
     from backup_lib import catalog
 
     try:
-        found = catalog.list_archives(backups)
+        found = catalog.list_archives(backups, by_name=True)  # of our own names none is opened: a place can be far away
     except StoreError as exc:
         raise NoSuchArchiveError(exc.message, hint=exc.hint) from exc
     if as_json:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -80,6 +83,39 @@ def test_a_folder_with_a_table_of_contents_is_an_archive(tmp_path: Path) -> None
     (tmp_path / "nightly").mkdir()
     (tmp_path / "nightly" / "toc.dat").write_bytes(b"PGDMP")
     assert names(tmp_path) == ["nightly"]
+
+
+@pytest.fixture
+def as_another() -> Iterator[Path]:
+    """A folder of a user whom modes hold back, as they do not hold root."""
+    folder = Path(tempfile.mkdtemp(prefix="pgdrill-test-", dir="/tmp"))  # tmp_path is below a folder of root
+    os.chown(folder, 65534, 65534) if os.geteuid() == 0 else None
+    before = os.geteuid()
+    os.seteuid(65534) if before == 0 else None
+    try:
+        yield folder
+    finally:
+        os.seteuid(before)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(("name", "is_archive"), [("lost+found", False), ("pos_backup_20250101_000000.dir", True)])
+def test_a_folder_that_may_not_be_read_hides_nothing_beside_it(
+    *, as_another: Path, name: str, is_archive: bool
+) -> None:
+    put(as_another, "x.sql")
+    (as_another / name).mkdir()
+    (as_another / name).chmod(0)
+    with pytest.raises(PermissionError):
+        list((as_another / name).iterdir())
+    assert sorted(names(as_another)) == ([name] if is_archive else []) + ["x.sql"]
+
+
+def test_what_a_name_says_is_believed_until_a_manifest_is_read(tmp_path: Path) -> None:
+    put(tmp_path, "d_backup_20250101_020000.sql.gz.age", b"age-encryption.org/v1\n")
+    put(tmp_path, "d_backup_20250101_020000.sql.gz.age" + SUFFIX, b"{}")
+    (found,) = list_archives(tmp_path, by_name=True)
+    assert (found.is_looked_into, found.encryption, found.has_manifest, found.kind) == (False, "age", True, "full")
 
 
 def test_the_time_is_the_manifests_else_the_names_else_the_files(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_show_wants_one_archive(pgdrill: Pgdrill, tmp_path: Path) -> None:
 def test_a_bug_exits_70_and_does_not_quote_what_it_held(
     pgdrill: Pgdrill, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def broken(_: object) -> None:
+    def broken(_: object, **_options: object) -> None:
         raise ValueError("a row: Margarita")
 
     monkeypatch.setattr("backup_lib.catalog.list_archives", broken)
@@ -202,7 +202,7 @@ def test_a_bug_exits_70_and_does_not_quote_what_it_held(
 
 
 def test_a_file_that_cannot_be_used_is_no_bug(pgdrill: Pgdrill, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(_: object) -> None:
+    def refused(_: object, **_options: object) -> None:
         raise PermissionError(13, "Permission denied", "backups/x")
 
     monkeypatch.setattr("backup_lib.catalog.list_archives", refused)
