@@ -18,6 +18,8 @@ from cronsim import CronSim, CronSimError
 _WANTED = 'five fields are wanted, minute hour day month weekday, such as "0 2 * * *"'
 # What cron, systemd and Kubernetes all have; not the L, # and seconds that only some do.
 _FIELD = re.compile(r"[0-9*,/-]+|(?:[A-Za-z]{3}|[0-9])(?:[,-](?:[A-Za-z]{3}|[0-9]))*")
+# How far ahead gaps are looked for: two months, but no more than so many times.
+_PERIOD, _LOOKED_AT = timedelta(days=62), 2000
 _WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 
 
@@ -38,6 +40,16 @@ class Cron:
     def between(self, since: datetime, until: datetime) -> Iterator[datetime]:
         """The times after `since` up to `until`, in UTC."""
         return takewhile(lambda time: time <= until, self._times(since))
+
+    def longest_gap(self, moment: datetime) -> timedelta:
+        """The longest time between two runs from `moment` on, as far as weeks and months make a difference."""
+        gap, begun = timedelta(0), self.after(moment)
+        former = begun
+        for number, time in enumerate(self._times(begun), start=1):
+            gap, former = max(gap, time - former), time
+            if number >= _LOOKED_AT or (number >= 2 and time - begun > _PERIOD):
+                break
+        return gap
 
     def _times(self, moment: datetime) -> Iterator[datetime]:
         if moment.tzinfo is None:

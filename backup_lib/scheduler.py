@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from backup_lib.cron import Cron
 from backup_lib.errors import LockedError, StoreError
+from backup_lib.settings import ScheduleSettings
 from backup_lib.store import LocalStore
 
 ONE_RUN, ONE_LOOP = "schedule-", "scheduler-"  # locks
@@ -50,6 +52,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 State = Mapping[str, Run]
+
+
+def crons_of(settings: ScheduleSettings) -> dict[str, Cron]:
+    """When what runs, by the configuration: `backup`, and `drill` unless that is never."""
+    zone = ZoneInfo(settings.tz)
+    times = {"backup": settings.backup, "drill": settings.drill}
+    return {name: Cron(expression=time, zone=zone) for name, time in times.items() if time}
 
 
 def due_at(task: Task, last: Run | None, now: datetime) -> datetime:

@@ -29,6 +29,7 @@ from backup_lib.setting_types import (
 
 Positive = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=0)]
+Percent = Annotated[int, Meta(ge=1, le=100)]
 Kind = Literal["full", "schema", "data"]
 Level = Literal["integrity", "restore", "full"]
 Expected = str | bool | Decimal
@@ -123,6 +124,40 @@ class ScheduleSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatusSettings:
+    """What `pgdrill status` takes for a problem."""
+
+    max_age_s: float | None = setting(
+        "How old the newest archive may be; default the longest time between two scheduled backups, and grace.",
+        None,
+        key="max_age",
+        parse=parse_duration_s,
+        example='"26h"',
+    )
+    max_verified_age_s: float | None = setting(
+        "How old the newest verified one may be; default max_age and the longest time between two drills.",
+        None,
+        key="max_verified_age",
+        parse=parse_duration_s,
+        example='"8d"',
+    )
+    grace_s: float = setting(
+        "How long after its time a scheduled run must have ended.",
+        6 * 3600.0,
+        key="grace",
+        parse=parse_duration_s,
+        example='"6h"',
+    )
+    history: Positive = setting("With fewer earlier archives than this, size and rows are not judged.", 5)
+    size_drop: Percent = setting("By how many percent of its median the size may fall.", 50)
+    rows_drop: Percent = setting("By how many percent of its median the number of rows may fall.", 30)
+    may_empty: tuple[str, ...] = setting(
+        "Tables that may become empty: names or globs.", (), example='["public.sessions", "queue.*"]'
+    )
+    room: Positive = setting("For how many more backups of all kinds there must be room.", 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSettings:
     """One database, by a name of your own."""
 
@@ -206,6 +241,7 @@ class Settings:
     backup: BackupSettings = field(default_factory=BackupSettings)
     verify: VerifySettings = field(default_factory=VerifySettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    status: StatusSettings = field(default_factory=StatusSettings)
     databases: Mapping[str, DatabaseSettings] = field(default_factory=dict)
     checks: tuple[SqlCheck, ...] = ()
     suppressions: tuple[Suppression, ...] = ()

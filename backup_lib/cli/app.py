@@ -36,6 +36,10 @@ COMMANDS = {
     "show": ("listing:show", "Show what an archive holds, table by table."),
     "restore": ("restore:restore", "Restore an archive into a server that exists."),
     "verify": ("verify:verify", "Prove that archives restore, in throwaway servers."),
+    "status": (
+        "status:status",
+        "Say how archives, drills, places and the schedule stand, and what is wrong.",
+    ),
     "prune": (
         "prune:prune",
         "Delete old archives; only verified ones count, and the newest verified one is never deleted.",

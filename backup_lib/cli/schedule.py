@@ -187,21 +187,23 @@ def _configuration() -> Configuration:
 
 
 def _crons(found: Configuration, backup: str | None, drill: str | None, tz: str | None) -> dict[str, Cron]:
-    from zoneinfo import ZoneInfo
+    from dataclasses import replace
 
-    from backup_lib.cron import Cron, parse_cron, parse_zone
+    from backup_lib.cron import parse_cron, parse_zone
+    from backup_lib.scheduler import crons_of
     from backup_lib.setting_types import parse_cron_or_never
 
     settings = found.settings.schedule
     try:
-        zone = ZoneInfo(parse_zone(tz or settings.tz))
-        times = {
-            "backup": parse_cron(backup or settings.backup),
-            "drill": parse_cron_or_never(drill or settings.drill or "never"),
-        }
+        meant = replace(
+            settings,
+            backup=parse_cron(backup or settings.backup),
+            drill=parse_cron_or_never(drill or settings.drill or "never"),
+            tz=parse_zone(tz or settings.tz),
+        )
     except ValueError as exc:
         raise UsageError(f"--backup, --drill or --tz: {exc}") from exc
-    return {task: Cron(expression=time, zone=zone) for task, time in times.items() if time}
+    return crons_of(meant)
 
 
 def _tasks(found: Configuration, backup: str | None, drill: str | None, tz: str | None) -> list[Task]:

@@ -1,0 +1,87 @@
+"""Archives as they lie in a folder, with manifests and ledgers, made without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from test_manifest import a_manifest
+
+from backup_lib.archive import build_name
+from backup_lib.ledger import Entry, Ledger, write_ledger
+from backup_lib.manifest import SUFFIX, Kind, render_manifest
+from backup_lib.store import LocalStore
+
+A = "a" * 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shelf:
+    """`shelf.put(age_h=3)`: an archive taken three hours before `now`, and its manifest; gives its name."""
+
+    folder: Path
+    now: datetime
+    rows: Mapping[str, int] = field(default_factory=lambda: {"public.sales": 1000, "public.items": 5})
+
+    def put(
+        self,
+        *,
+        age_h: float,
+        database: str = "shop",
+        kind: Kind = "full",
+        size: int = 1000,
+        rows: Mapping[str, int] | None = None,
+        promised: int | None = None,
+        manifest: bytes | None = None,
+        drill: Entry | None = None,
+    ) -> str:
+        """:param promised: the size its manifest tells; `manifest`: what lies there instead, b"" for none."""
+        at = self.now - timedelta(hours=age_h)
+        name = build_name(database, at, kind=kind, format="plain", compression="gzip")
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / name).write_bytes(bytes(size))
+        whole = a_manifest(database=database)
+        assert whole.archive
+        told = replace(
+            whole,
+            archive=replace(
+                whole.archive,
+                name=name,
+                kind=kind,
+                size_bytes=size if promised is None else promised,
+                sha256=A,
+                started_at=at,
+                finished_at=at + timedelta(seconds=30),
+            ),
+            source=replace(whole.source, snapshot_at=at),
+            row_counts=dict(self.rows if rows is None else rows),
+            inventory=None,
+        )
+        if manifest != b"":
+            (self.folder / f"{name}{SUFFIX}").write_bytes(render_manifest(told) if manifest is None else manifest)
+        if drill:
+            write_ledger(LocalStore(self.folder), name, Ledger(entries=(drill,)))
+        return name
+
+    def drill(
+        self,
+        *,
+        age_h: float = 1,
+        verdict: str = "verified",
+        causes: tuple[str, ...] = (),
+        size: int = 1000,
+        sha256: str = A,
+        drill_id: str = "d1",
+    ) -> Entry:
+        return Entry(
+            drill_id=drill_id,
+            verdict=verdict,  # type: ignore[arg-type]
+            level="full",
+            causes=causes,
+            finished_at=self.now - timedelta(hours=age_h),
+            sha256=sha256,
+            size_bytes=size,
+            pgdrill="0.1.0",
+        )
