@@ -9,14 +9,14 @@ from hashlib import sha256
 from typing import Literal
 
 from backup_lib.inventory import LargeObject, TableData, as_shown
-from backup_lib.sql_lexer import IDENTIFIER, QUALIFIED, Rules, split_statements, unquote
+from backup_lib.sql_lexer import IDENTIFIER, QUALIFIED, Rules, repeated, split_statements, unquote
 
 _INSERT = re.compile(
     rb"\s*+(INSERT INTO ("
     + QUALIFIED
-    + rb") (?:\(((?:"
-    + IDENTIFIER
-    + rb"(?:, )?)*+)\) )?+(?:OVERRIDING (?:SYSTEM|USER) VALUE )?+(?:VALUES\s*+)?+)"
+    + rb") (?:\(("
+    + repeated(IDENTIFIER + rb"(?:, )?")
+    + rb")\) )?(?:OVERRIDING (?:SYSTEM|USER) VALUE )?(?:VALUES\s*+)?)"
 )
 _COLUMN = re.compile(IDENTIFIER)
 _NAMES = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
@@ -143,8 +143,8 @@ class LargeObjects:
 @lru_cache(maxsize=16)
 def _row(head: bytes, rules: Rules) -> re.Pattern[bytes]:
     """A row, and unless another one of the same statement follows, what stands before the next statement's first."""
-    row = rb"(\((?:[^'()]++|(?<![eE])" + rules.quoted + rb")*+\)|DEFAULT VALUES)"
-    end = rb"((?: ON CONFLICT DO NOTHING)?+;\n(?:" + re.escape(head) + rb"|\Z))"
+    row = rb"(\(" + repeated(rb"[^'()]++|(?<![eE])" + rules.quoted) + rb"\)|DEFAULT VALUES)"
+    end = rb"((?: ON CONFLICT DO NOTHING)?;\n(?:" + re.escape(head) + rb"|\Z))"
     return re.compile(row + b"(?:" + _ROW_SEPARATOR + b"|" + end + b")", re.DOTALL)
 
 

@@ -31,7 +31,7 @@ from backup_lib.dump_events import (
 from backup_lib.dump_frame import Sections, has_header, skip_to_text
 from backup_lib.inventory import Entry, Inventory
 from backup_lib.inventory_builder import InventoryBuilder
-from backup_lib.sql_lexer import IDENTIFIER, QUALIFIED, Rules, StatementScanner, Stop, unquote
+from backup_lib.sql_lexer import IDENTIFIER, QUALIFIED, Rules, StatementScanner, Stop, repeated, unquote
 
 __all__ = [
     "Connect",
@@ -70,7 +70,7 @@ _COPY = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _COLUMN = re.compile(IDENTIFIER)
-_BLANKS = re.compile(rb"(?:\s++|--\n)*+")  # empty comments too: pg_dump frames its own with them
+_BLANKS = re.compile(repeated(rb"\s++|--\n"))  # empty comments too: pg_dump frames its own with them
 _REST_OF_LINE = re.compile(rb"[ \t\r]*\n?")
 
 
@@ -328,8 +328,8 @@ def _inserts(rules: Rules) -> re.Pattern[bytes]:
     """A run of whole INSERT statements as pg_dump writes them; anything odder is left to the scanner."""
     literal = rb"(?<![eE])" + rules.quoted
     plain = rb"[^'\"();$\\/\-]++|-(?!-)|" + literal + rb'|"[^"]*+"'
-    statement = rb"INSERT INTO (?:" + plain + rb"|\((?:" + plain + rb")*+\))*+;\n"
-    return re.compile(rb"(?:" + statement + rb")*+", re.DOTALL)
+    statement = rb"INSERT INTO " + repeated(plain + rb"|\(" + repeated(plain) + rb"\)") + rb";\n"
+    return re.compile(repeated(statement), re.DOTALL)
 
 
 def _line_at(text: bytes, at: int, limit: int) -> bytes:

@@ -18,9 +18,9 @@ from backup_lib.dump_events import (
     Trailer,
 )
 from backup_lib.inventory import Entry, Inventory, SequenceValue, TableData
-from backup_lib.sql_lexer import Rules
+from backup_lib.sql_lexer import Rules, repeated
 
-_COMMENTS = re.compile(rb"(?:\s*--[^\n]*+\n)*+\s*")
+_COMMENTS = re.compile(repeated(rb"\s*--[^\n]*+\n") + rb"\s*")
 # What pg_dump writes before an entry's header, and pg_restore -1 around everything. An ACL's own
 # SET SESSION AUTHORIZATION names the grantor without quotes.
 _SESSION = re.compile(

@@ -9,8 +9,17 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import lru_cache
 
-IDENTIFIER = rb'(?:"(?:[^"]|"")*+"|[^\s".,;()]++)'
-QUALIFIED = IDENTIFIER + rb"(?:\." + IDENTIFIER + rb")?+"
+
+def repeated(pattern: bytes, how_often: bytes = b"*") -> bytes:
+    """The pattern as often as it can be had, and never less again.
+
+    `(?:pattern)*+` would say so, but up to Python 3.11.4 goes on behind what a try that failed had read (gh-106052).
+    """
+    return rb"(?>(?:" + pattern + rb")" + how_often + rb")"
+
+
+IDENTIFIER = rb'(?:"' + repeated(rb'[^"]|""') + rb'"|[^\s".,;()]++)'
+QUALIFIED = IDENTIFIER + repeated(rb"\." + IDENTIFIER, b"?")
 
 # In client-only encodings a character's second byte may be a backslash (never a quote, a dollar or a newline):
 # there, a backslash behind a first byte escapes nothing.
@@ -19,14 +28,14 @@ _FIRST_BYTES = {
     "SHIFT_JIS_2004": rb"\x81-\x9f\xe0-\xfc",
     **dict.fromkeys(("BIG5", "GBK", "GB18030", "UHC", "JOHAB"), rb"\x81-\xfe"),
 }
-_DOLLAR = rb"\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*+)?+\$"
+_DOLLAR = rb"\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*+)?\$"
 _DOLLAR_QUOTE = re.compile(_DOLLAR)
 _SOMETHING = re.compile(rb"\S")
-_BLOCK_WORD = re.compile(rb"begin(\s++atomic\b)?+|case|end", re.IGNORECASE)
+_BLOCK_WORD = re.compile(rb"begin(\s++atomic\b)?|case|end", re.IGNORECASE)
 _COMMENT_MARK = re.compile(rb"/\*|\*/")
 _FUNCTION = re.compile(
-    rb"(?:\s++|--[^\n]*+\n|/\*(?:[^*/]++|\*(?!/)|/(?!\*))*+\*/)*+"
-    rb"CREATE\s++(?:OR\s++REPLACE\s++)?+(?:FUNCTION|PROCEDURE)\b",
+    repeated(rb"\s++|--[^\n]*+\n|/\*" + repeated(rb"[^*/]++|\*(?!/)|/(?!\*)") + rb"\*/")
+    + rb"CREATE\s++(?:OR\s++REPLACE\s++)?(?:FUNCTION|PROCEDURE)\b",
     re.IGNORECASE,
 )
 # PostgreSQL's names, where Python's codecs do not know them. EUC_TW and MULE_INTERNAL have no codec.
@@ -73,7 +82,7 @@ class Rules:
         """The pattern of what stands in a literal with backslash escapes."""
         first = _FIRST_BYTES.get((self.encoding or "").upper(), b"")
         pair = b"|[" + first + rb"][\x30-\xff]?+" if first else b""
-        return rb"(?:[^'\\" + first + rb"]++|\\.|''" + pair + rb")*+"
+        return repeated(rb"[^'\\" + first + rb"]++|\\.|''" + pair)
 
     @property
     def quoted(self) -> bytes:
@@ -95,7 +104,7 @@ def _ordinary(rules: Rules) -> re.Pattern[bytes]:
     """A run of whole tokens that end no statement; stops before one that may, or that is not all there yet."""
     # Literals that only white space with a newline parts are one, and the first one's prefix holds for all. Whether
     # another one follows is known only once something else does.
-    escaped = b"'" + rules.escaped + rb"'(?:[ \t\r\f]*+\n\s*+'" + rules.escaped + rb"')*+(?!\s*+\Z)"
+    escaped = b"'" + rules.escaped + b"'" + repeated(rb"[ \t\r\f]*+\n\s*+'" + rules.escaped + b"'") + rb"(?!\s*+\Z)"
     word = rb"(?![eE]')[A-Za-z_\x80-\xff][\w$\x80-\xff]*+"
     tokens = (
         rb"[^\w'\"$;()/\\\-\x80-\xff]++",
@@ -109,10 +118,10 @@ def _ordinary(rules: Rules) -> re.Pattern[bytes]:
         rb"/(?!\*)",
     )
     inner = b"|".join((word, *tokens))
-    flat = rb"\((?:" + inner + rb")*+\)"  # most parentheses; whatever is not closed yet is counted
-    nested = rb"\((?:" + inner + b"|" + flat + rb")*+\)"
+    flat = rb"\(" + repeated(inner) + rb"\)"  # most parentheses; whatever is not closed yet is counted
+    nested = rb"\(" + repeated(inner + b"|" + flat) + rb"\)"
     block = rb"(?!(?i:begin|case|end)(?![\w$\x80-\xff]))"
-    return re.compile(b"(?:" + b"|".join((block + word, *tokens, nested)) + b")*+", re.DOTALL)
+    return re.compile(repeated(b"|".join((block + word, *tokens, nested))), re.DOTALL)
 
 
 def unquote(identifier: bytes) -> bytes:

@@ -15,6 +15,7 @@ from backup_lib.errors import DamagedArchiveError, UsageError
 from backup_lib.inventory import Inventory
 from backup_lib.inventory_builder import InventoryBuilder
 from backup_lib.load_order import NAME, QUALIFIED, parse_table
+from backup_lib.sql_lexer import repeated
 
 Progress = Callable[[int], object]
 """Is told the bytes of plain text that have been read so far."""
@@ -23,7 +24,8 @@ ROWS = frozenset({"TABLE DATA", "SEQUENCE SET", "BLOBS", "BLOB COMMENTS"})
 OF_DATABASE = frozenset({"DATABASE", "DATABASE PROPERTIES"})
 # What reaches beyond the database, or runs what cannot be seen; pg_dump writes none of it.
 _BEYOND = re.compile(
-    rb"(?:\s+|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*+(COPY|ALTER\s+SYSTEM|LOAD|DO|CALL|EXECUTE)\b", re.IGNORECASE | re.DOTALL
+    repeated(rb"\s++|--[^\n]*+(?:\n|\Z)|/\*.*?\*/") + rb"(COPY|ALTER\s+SYSTEM|LOAD|DO|CALL|EXECUTE)\b",
+    re.IGNORECASE | re.DOTALL,
 )
 _ROLES = re.compile(
     rb"(?: OWNER TO |^ALTER DEFAULT PRIVILEGES FOR ROLE |^SET SESSION AUTHORIZATION )(" + NAME + rb")", re.MULTILINE

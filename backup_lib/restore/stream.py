@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from backup_lib.dump_events import Connect, CopyData, CopyEnd, CopyStart, DumpEnd, EntryStart, Event, Sql, Trailer
 from backup_lib.load_order import NAME, parse_table
 from backup_lib.restore.outline import Part
+from backup_lib.sql_lexer import repeated
 
-_COMMENTS = re.compile(rb"(?:\s*--[^\n]*+(?:\n|\Z))*+\s*")
+_COMMENTS = re.compile(repeated(rb"\s*--[^\n]*+(?:\n|\Z)") + rb"\s*")
 _TRANSACTION = re.compile(rb"(?:BEGIN|COMMIT|END|ROLLBACK|ABORT|START|PREPARE TRANSACTION|SAVEPOINT|RELEASE)\b", re.I)
 _SESSION = re.compile(rb"SET [a-z_]+ = |SELECT pg_catalog\.set_config\('search_path'")
 _OURS = re.compile(
