@@ -108,9 +108,18 @@ def read_state(path: Path) -> dict[str, Run]:
         ) from exc
 
 
-def run_task(task: Task, due: datetime, path: Path, run: Runner, say: Callable[[str], object]) -> int:
+def run_task(
+    task: Task,
+    due: datetime,
+    path: Path,
+    run: Runner,
+    say: Callable[[str], object],
+    *,
+    noted: Callable[[], object] = lambda: None,
+) -> int:
     """Run a task now, and note how it ended; never beside another one.
 
+    :param noted: called when that is done, however it ended.
     :return: the exit status of the first command that failed, else 0.
     :raises LockedError: when another task runs; noted as a failure.
     :raises KeyboardInterrupt: when it was stopped; noted too.
@@ -130,10 +139,18 @@ def run_task(task: Task, due: datetime, path: Path, run: Runner, say: Callable[[
         _note(path, {task.name: Run(due_at=done, ended_at=datetime.now(UTC), status=status)})
         outcome = "ok" if status == 0 else f"FAILED, exit status {status}"
         say(f"{task.name}: {outcome}, {time.monotonic() - begun:.1f} s")
+        noted()
     return status
 
 
-def run_loop(tasks: Sequence[Task], path: Path, run: Runner, say: Callable[[str], object]) -> int:
+def run_loop(
+    tasks: Sequence[Task],
+    path: Path,
+    run: Runner,
+    say: Callable[[str], object],
+    *,
+    noted: Callable[[], object] = lambda: None,
+) -> int:
     """Run tasks at their times until SIGTERM or SIGINT; a failure does not end it.
 
     :return: the first exit status other than 0 that a task's last run has, else 0.
@@ -146,7 +163,7 @@ def run_loop(tasks: Sequence[Task], path: Path, run: Runner, say: Callable[[str]
         for task in tasks:
             say(f"{task.name}: next at {max(now, due_at(task, known.get(task.name), now)):%Y-%m-%d %H:%M} UTC")
         while not stop.is_set():
-            _run_due(tasks, path, run, say, stop)
+            _run_due(tasks, path, run, say, stop, noted)
             stop.wait(_seconds_to_next(tasks, read_state(path)))
         last = read_state(path)
     say("stopped")
@@ -158,7 +175,12 @@ def _failure(last: Run | None) -> int:
 
 
 def _run_due(
-    tasks: Sequence[Task], path: Path, run: Runner, say: Callable[[str], object], stop: threading.Event
+    tasks: Sequence[Task],
+    path: Path,
+    run: Runner,
+    say: Callable[[str], object],
+    stop: threading.Event,
+    noted: Callable[[], object],
 ) -> None:
     for task in tasks:
         now = datetime.now(UTC)
@@ -168,7 +190,7 @@ def _run_due(
         if late := describe_lateness(task, due, now):
             say(f"warning: {late}")
         try:
-            run_task(task, now, path, run, say)
+            run_task(task, now, path, run, say, noted=noted)
         except LockedError as exc:
             say(f"error: {exc}")
         except KeyboardInterrupt:

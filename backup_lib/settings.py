@@ -155,6 +155,12 @@ class StatusSettings:
         "Tables that may become empty: names or globs.", (), example='["public.sessions", "queue.*"]'
     )
     room: Positive = setting("For how many more backups of all kinds there must be room.", 2)
+    metrics: str | None = setting(
+        "A file of metrics for Prometheus, written anew after each backup and drill.",
+        None,
+        path=True,
+        example='"/var/lib/prometheus/node-exporter/pgdrill.prom"',
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

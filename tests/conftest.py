@@ -209,3 +209,17 @@ def openssl() -> Callable[..., bytes]:
         return subprocess.run(argv, input=given, check=True, capture_output=True).stdout
 
     return openssl
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Callable[..., str]:
+    """`promtool("check", "metrics", given=data)`: what Prometheus itself says of it; fails when it finds fault."""
+    program = _other_program("promtool")
+
+    def promtool(*words: str, given: bytes = b"") -> str:
+        run = subprocess.run([program, *words], input=given, capture_output=True, check=False)
+        said = (run.stdout + run.stderr).decode()
+        assert run.returncode == 0, said
+        return said
+
+    return promtool

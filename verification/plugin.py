@@ -393,11 +393,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             name: {"verdict": verdict, "folder": state.folders[name]} for name, verdict in state.verdicts.items()
         }
         Path(told).write_text(json.dumps({"expected": state.expected, "drills": outcome}))
+    if state.verdicts and (trouble := _refresh_metrics(config)):
+        state.remarks.append(trouble)
     ended_well = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
     # A worker of xdist drills also what the controller did not know of.
     verified = all(state.verdicts.get(name) == "verified" for name in {*state.expected, *state.verdicts})
     if ended_well and not verified and not config.option.collectonly:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _refresh_metrics(config: pytest.Config) -> str:
+    """By now each drill is noted beside its archive."""
+    from backup_lib.monitor.metrics import refresh_metrics
+
+    return refresh_metrics(_configuration(config))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

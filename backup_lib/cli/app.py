@@ -40,6 +40,10 @@ COMMANDS = {
         "status:status",
         "Say how archives, drills, places and the schedule stand, and what is wrong.",
     ),
+    "metrics": (
+        "metrics:metrics",
+        "Print or write the status as metrics for Prometheus, or what alerts on them and shows them.",
+    ),
     "prune": (
         "prune:prune",
         "Delete old archives; only verified ones count, and the newest verified one is never deleted.",

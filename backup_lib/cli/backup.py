@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from backup_lib.cli.metrics import refresh_configured
 from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Dsn, Identities, choose_dsn, choose_keys, read_compression
 from backup_lib.cli.several import back_up_each, configured_targets
 from backup_lib.cli.talk import Progress, put, put_json, render_size, say
@@ -136,6 +137,8 @@ def backup(
     finally:
         progress.done()
     put_result(result, replicas, as_json=as_json)
+    if context.obj is not None:  # without a configuration there is no such file
+        refresh_configured()
     if not all(replica.is_good for replica in replicas):
         raise typer.Exit(BackupError.exit_status)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backup_lib.cli.metrics import refresh_configured
 from backup_lib.cli.options import AsJson
 from backup_lib.cli.talk import put, put_json, say
 from backup_lib.errors import BackupError, UsageError
@@ -133,7 +134,9 @@ def run_(
 
     found = _configuration()
     tasks = _tasks(found, backup, drill, tz)
-    status = run_loop(tasks, Path(found.settings.schedule.state), _runner(found), _say_in_time)
+    status = run_loop(
+        tasks, Path(found.settings.schedule.state), _runner(found), _say_in_time, noted=refresh_configured
+    )
     raise typer.Exit(status)
 
 
@@ -149,7 +152,8 @@ def once(task: Annotated[str, typer.Argument(metavar="backup|drill", help="What 
     if task not in tasks:
         raise UsageError(f"{task} is not scheduled", hint=f"one of {', '.join(tasks)}")
     state = Path(found.settings.schedule.state)
-    raise typer.Exit(run_task(tasks[task], datetime.now(UTC), state, _runner(found), _say_in_time))
+    status = run_task(tasks[task], datetime.now(UTC), state, _runner(found), _say_in_time, noted=refresh_configured)
+    raise typer.Exit(status)
 
 
 @app.command("health")

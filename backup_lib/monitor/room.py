@@ -21,7 +21,7 @@ class PlaceStatus:
     archives: int | None  # None: it could not be read
     stored_bytes: int | None  # of archives
     free_bytes: int | None  # None where that has no meaning, as in a bucket
-    next_bytes: int | None  # what the next backups of all its databases and kinds will take
+    wanted_bytes: int | None  # what the next backups of all that lies there take, as many as there must be room for
     daily_bytes: float | None  # what is added in a day; None: too little is there to tell
     days_left: float | None  # until it is full at that rate, if nothing is deleted
     problems: tuple[Problem, ...] = ()
@@ -39,7 +39,7 @@ def unreadable(location: str, message: str, hint: str) -> PlaceStatus:
         archives=None,
         stored_bytes=None,
         free_bytes=None,
-        next_bytes=None,
+        wanted_bytes=None,
         daily_bytes=None,
         days_left=None,
         problems=(problem,),
@@ -53,15 +53,15 @@ def judge_room(
     newest: dict[tuple[str | None, str | None], Found] = {}
     for one in sorted(found, key=lambda one: one.taken_at):
         newest[one.database, one.kind] = one
-    next_bytes = sum(one.size_bytes for one in newest.values())
+    wanted_bytes = rounds * sum(one.size_bytes for one in newest.values())
     daily = _daily_bytes(found, now)
     problems = []
-    if free_bytes is not None and free_bytes < rounds * next_bytes:
+    if free_bytes is not None and free_bytes < wanted_bytes:
         problems.append(
             Problem(
                 code="little-room",
                 message=f"{location} has {free_bytes:,} bytes free; {rounds} more backups of all that lies there "
-                f"take {rounds * next_bytes:,}",
+                f"take {wanted_bytes:,}",
                 hint="free some: pgdrill prune --dry-run says what may go",
             )
         )
@@ -70,7 +70,7 @@ def judge_room(
         archives=len(found),
         stored_bytes=sum(one.size_bytes for one in found),
         free_bytes=free_bytes,
-        next_bytes=next_bytes,
+        wanted_bytes=wanted_bytes,
         daily_bytes=daily,
         days_left=free_bytes / daily if daily and free_bytes is not None else None,
         problems=tuple(problems),

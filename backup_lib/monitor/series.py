@@ -42,6 +42,8 @@ class DrillView:
     standing: Standing | None  # what it made of the archive; None: it came to no conclusion
     level: str
     finished_at: datetime  # UTC
+    size_bytes: int  # of the archive
+    age_s: float  # of the archive then
     objective_missed: bool  # the data is fine, the RTO or RPO was missed
     record: DrillRecord | None  # None where it left none here
 
@@ -170,6 +172,8 @@ def _drill_view(known: Known, archive: Archive, entry: Entry) -> DrillView:
         standing=entry.standing,
         level=entry.level,
         finished_at=entry.finished_at,
+        size_bytes=entry.size_bytes,
+        age_s=max(0.0, (entry.finished_at - archive.taken_at).total_seconds()),
         objective_missed=entry.verdict == "failed" and set(entry.causes) == {"policy"},
         record=known.record,
     )

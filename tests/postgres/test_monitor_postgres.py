@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,26 +11,41 @@ from drilling import execute
 from test_cli_postgres import Pgdrill, dsn, pgdrill  # noqa: F401 - fixtures
 
 from backup_lib.backup import make_backup
+from backup_lib.configuration import load_configuration
+from backup_lib.monitor.status import Status, examine
 
 pytestmark = pytest.mark.postgres
 
 
-@pytest.mark.usefixtures("server")
-def test_a_table_that_is_emptied_after_a_good_drill_is_a_problem(pgdrill: Pgdrill, dsn: str, tmp_path: Path) -> None:
+def test_a_table_that_is_emptied_after_a_good_drill_is_a_problem(
+    pgdrill: Pgdrill,
+    dsn: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def status() -> Status:
+        return examine(load_configuration({"DATABASE_URL": dsn}, tmp_path), now=datetime.now(UTC))
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pgdrill.toml").write_text('[status]\nmetrics = "x.prom"\n')
     execute(dsn, "CREATE TABLE rates AS SELECT generate_series(1, 3) AS rate")
-    first = pgdrill("status", dsn=dsn)
-    assert (first.returncode, "there is no full archive of" in first.stdout) == (1, True)
-    for _ in range(5):
+    assert [problem.code for problem in status().problems] == ["missing"]
+    for _ in range(4):
         make_backup(dsn, tmp_path / "backups")
-    unproved = json.loads(pgdrill("status", "--json", dsn=dsn).stdout)
-    assert [p["code"] for p in unproved["series"][0]["problems"]] == ["never-verified"]
-    address = unproved["series"][0]["newest"]["address"]
-    assert pgdrill("verify", address, "--sandbox", "embedded", "--level", "restore").returncode == 0
-    well = pgdrill("status", dsn=dsn)
-    assert (well.returncode, well.stdout.splitlines()[-1]) == (0, "all is well")
+    assert pgdrill("backup", dsn=dsn).returncode == 0
+    assert re.search(r"^pgdrill_backup_last_rows\{.*\} 503", (tmp_path / "x.prom").read_text(), re.MULTILINE)
+    unproved = status()
+    assert [problem.code for problem in unproved.problems] == ["never-verified"]
+    newest = unproved.series[0].newest
+    assert newest
+    assert pgdrill("verify", newest.address, "--sandbox", "embedded", "--level", "restore").returncode == 0
+    told = (tmp_path / "x.prom").read_text()
+    assert re.search(r"^restore_drill_last_result\{.*\} 0", told, re.MULTILINE)
+    assert re.search(r'^restore_drill_duration_seconds\{.*phase="data"\}', told, re.MULTILINE)
+    assert status().problems == ()
     execute(dsn, "TRUNCATE rates")
     make_backup(dsn, tmp_path / "backups")
-    wrong = pgdrill("status", dsn=dsn)
-    assert wrong.returncode == 1
-    assert "a table is empty that had rows before: public.rates" in wrong.stdout
-    assert "PROBLEM" in wrong.stdout
+    said = pgdrill("status", dsn=dsn)
+    assert said.returncode == 1
+    assert "a table is empty that had rows before: public.rates" in said.stdout
+    assert "PROBLEM" in said.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -85,3 +86,24 @@ class Shelf:
             size_bytes=size,
             pgdrill="0.1.0",
         )
+
+
+def put_record(
+    reports: Path, drill_id: str, *, at: datetime, rto_s: float = 40, objective_s: float | None = 60
+) -> None:
+    """What is read of the record of a drill, of the schema that drills write."""
+    objective = {"objective_s": objective_s, "measured_s": rto_s, "met": True}
+    record = {
+        "drill_id": drill_id,
+        "started_at": at.isoformat(),
+        "finished_at": at.isoformat(),
+        "verdict": "verified",
+        "summary": "it restores",
+        "level": "full",
+        "phases": [{"name": "data", "seconds": 30.5, "overlaps": False, "bytes": None, "began_s": 0.0}],
+        "checks": [{"name": "schema", "status": "passed"}, {"name": "content", "status": "passed"}],
+        "rto": objective,
+        "rpo": objective,
+    }
+    (reports / drill_id).mkdir(parents=True)
+    (reports / drill_id / "record.json").write_text(json.dumps(record))

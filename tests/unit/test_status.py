@@ -276,7 +276,7 @@ def test_how_long_there_is_room_is_said_only_where_the_archives_tell(shelf: Shel
 def test_less_room_than_the_next_backups_take_is_a_problem(shelf: Shelf) -> None:
     shelf.put(age_h=1, drill=shelf.drill())
     (place,) = status_of().places
-    assert place.next_bytes == 1000
+    assert place.wanted_bytes == 2000
     assert codes(status_of(SHOP + "[status]\nroom = 1000000000000\n")) == ["little-room"]
 
 
