@@ -27,12 +27,11 @@ HEAD_BYTES = 64 * 1024  # enough of a file for `detect`
 _COMPRESSION_SUFFIX: dict[Compression, str] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 _FORMAT_SUFFIX: dict[Format, str] = {"custom": ".dump", "directory": ".dir", "tar": ".tar"}
 _NAME = re.compile(
-    r"(?P<database>.+)_backup_(?P<at>\d{8}_\d{6})(?:_(?P<kind>[a-z]+))?"
+    r"(?P<database>.+)_backup_(?P<at>[0-9]{8}_[0-9]{6})(?:_(?P<kind>[a-z]+))?"
     r"(?P<suffix>(?:\.sql(?:\.gz|\.zst)?|\.dump|\.dir|\.tar)(?P<encrypted>\.age|\.enc)?)"
 )
 
-
-_AT = ((0, 4), (4, 6), (6, 8), (9, 11), (11, 13), (13, 15))
+_KIND_IN_NAME: dict[str | None, Kind] = {None if kind == "full" else kind: kind for kind in KINDS} | {"full": "full"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +73,29 @@ def name_prefix(database: str) -> str:
 def parse_name(name: str) -> ArchiveName | None:
     """Read a name that `build_name` made; None for any other."""
     found = _NAME.fullmatch(name)
-    kind = next((kind for kind in KINDS if found and (found["kind"] or "full") == kind), None)
-    if not found or not kind:
+    started_at = _started_at(found)
+    if found is None or started_at is None:
+        return None
+    return ArchiveName(
+        database=unquote(found["database"]),
+        started_at=started_at,
+        kind=_KIND_IN_NAME[found["kind"]],
+        suffix=found["suffix"],
+    )
+
+
+def time_in_name(name: str) -> datetime | None:
+    """`parse_name(name).started_at`, for a hundred thousand names in a fraction of a second."""
+    return _started_at(_NAME.fullmatch(name))
+
+
+def _started_at(found: re.Match[str] | None) -> datetime | None:
+    if found is None or found["kind"] not in _KIND_IN_NAME:
         return None
     try:
-        # By hand, since strptime takes most of the time of a long listing.
-        year, month, day, hour, minute, second = (int(found["at"][a:b]) for a, b in _AT)
-        started_at = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-    except ValueError:
+        return datetime.fromisoformat(found["at"] + "Z")  # any one character may stand between day and time
+    except ValueError:  # no such day
         return None
-    return ArchiveName(database=unquote(found["database"]), started_at=started_at, kind=kind, suffix=found["suffix"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

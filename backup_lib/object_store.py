@@ -43,7 +43,7 @@ class ObjectStore:
     location: str  # s3://bucket/prefix, without a slash at its end
     client: Client
 
-    def items(self) -> list[StoredItem]:
+    def contents(self) -> dict[str, StoredItem]:
         from obstore import list_with_delimiter
 
         with self._explained(""):
@@ -53,7 +53,10 @@ class ObjectStore:
             for item in objects
             if item["path"] and not item["path"].startswith(".")  # some consoles store an empty object as a folder
         ]
-        return sorted(found, key=lambda item: item.name)
+        return {item.name: item for item in found}
+
+    def items(self) -> list[StoredItem]:
+        return [item for _, item in sorted(self.contents().items())]
 
     def exists(self, name: str) -> bool:
         return self._head(name) is not None

@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -51,8 +51,11 @@ class Store(Protocol):
     def location(self) -> str:
         """How a person names it: a folder, a URL without secrets."""
 
+    def contents(self) -> Mapping[str, StoredItem]:
+        """What lies there by its name, nothing half written; one listing. KeyError: it has gone since."""
+
     def items(self) -> list[StoredItem]:
-        """What lies there, by name; nothing half written."""
+        """All of it, by name."""
 
     def exists(self, name: str) -> bool: ...
 
@@ -96,7 +99,7 @@ class LocalStore:
     def path(self, name: str) -> Path:
         return self.folder / name
 
-    def items(self) -> list[StoredItem]:
+    def contents(self) -> Mapping[str, StoredItem]:
         if not self.folder.is_dir():
             raise StoreError(
                 f"the folder {self.folder} does not exist"
@@ -104,10 +107,17 @@ class LocalStore:
                 else f"{self.folder} is a file, not a folder",
                 hint="name the folder of the archives: --backups or BACKUP_DIR",
             )
+        # A look at each, or a Path for each, would take longer than all the rest.
+        with self._explained(self.folder), os.scandir(self.folder) as entries:
+            found = {entry.name: entry for entry in entries if not entry.name.startswith(".")}
+        for name in [name for name, entry in found.items() if entry.is_symlink() and not Path(entry).exists()]:
+            del found[name]
+        return _Entries(found)
+
+    def items(self) -> list[StoredItem]:
+        contents = self.contents()
         with self._explained(self.folder):
-            with os.scandir(self.folder) as entries:  # a Path for each would take longer than all the rest
-                found = [item for entry in entries if not entry.name.startswith(".") and (item := _item(entry))]
-            return sorted(found, key=lambda item: item.name)
+            return [item for name in sorted(contents) if (item := contents.get(name)) is not None]
 
     def item(self, name: str) -> StoredItem:
         """One of the items, whatever its name begins with."""
@@ -245,6 +255,28 @@ class LocalStore:
                 f"{path}: {exc.strerror}",
                 hint=_REASONS.get(exc.errno or 0, "see that the folder is on a working disk"),
             ) from exc
+
+
+class _Entries(Mapping[str, StoredItem]):
+    """A folder's names, each looked at when it is asked for: of a long listing only few are."""
+
+    def __init__(self, entries: dict[str, os.DirEntry[str]]) -> None:
+        self._entries = entries
+
+    def __getitem__(self, name: str) -> StoredItem:
+        item = _item(self._entries[name])
+        if item is None:
+            raise KeyError(name)
+        return item
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
 
 def _item(entry: os.DirEntry[str] | Path) -> StoredItem | None:

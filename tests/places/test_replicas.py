@@ -215,7 +215,7 @@ def test_a_listing_of_a_bucket_takes_few_requests(
     asked: list[str] = []
     counting = Counting(there, asked)
     assert resolve(["latest"], counting)[0].name == name
-    assert asked.count("items") == 1
+    assert asked.count("contents") == 1
     assert len(asked) <= 4, asked  # the list; of one archive its manifest and its head
 
 

@@ -234,3 +234,36 @@ def test_a_folder_that_does_not_exist_is_said(tmp_path: Path) -> None:
         resolve(["latest"], tmp_path / "nowhere")
     with pytest.raises(StoreError, match="does not exist"):
         list_archives(tmp_path / "nowhere")
+
+
+def test_one_named_for_another_database_is_not_hidden_when_no_name_fits(tmp_path: Path) -> None:
+    put(tmp_path, "pos_backup_20250101_000000.sql")
+    put(tmp_path, "crm_backup_20250104_000000.sql")
+    (tmp_path / f"crm_backup_20250104_000000.sql{SUFFIX}").write_bytes(render_manifest(a_manifest(database="ventas")))
+    assert [archive.name for archive in resolve(["latest:ventas"], tmp_path)] == ["crm_backup_20250104_000000.sql"]
+    with pytest.raises(NoSuchArchiveError, match="no archive of the database crm"):
+        resolve(["latest:crm"], tmp_path)
+
+
+def test_of_a_long_listing_few_files_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for day in range(1, 29):
+        put(tmp_path, f"pos_backup_202501{day:02}_000000.sql")
+        (tmp_path / f"pos_backup_202501{day:02}_000000.sql{SUFFIX}").write_bytes(b"{}")
+    opened: list[Path] = []
+    whole = Path.open
+
+    def noting(path: Path, *arguments, **options):  # type: ignore[no-untyped-def]
+        opened.append(path)
+        return whole(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", noting)
+    assert [archive.name for archive in resolve(["latest"], tmp_path)] == ["pos_backup_20250128_000000.sql"]
+    assert 1 <= len(opened) <= 2, opened
+
+
+def test_a_day_that_does_not_exist_is_no_time(tmp_path: Path) -> None:
+    put(tmp_path, "pos_backup_20250230_000000.sql", at="2025-01-01")
+    put(tmp_path, "pos_backup_20250102_000000.sql")
+    (latest,) = resolve(["latest"], tmp_path)
+    assert latest.name == "pos_backup_20250102_000000.sql"
+    assert [archive.taken_at_from for archive in list_archives(tmp_path)] == ["name", "file time"]

@@ -1,0 +1,291 @@
+"""The archives that lie in a place: what their names tell, and what a look into them tells.
+
+A name of our own kind is believed about what to open: it may be ahead of its archive's snapshot by any time, but behind
+it by an hour at most, and its database is the archive's. A drill fails an archive of which that is not true.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from backup_lib import ledger, manifest
+from backup_lib.archive import (
+    HEAD_BYTES,
+    KINDS,
+    Content,
+    detect,
+    encryption_of,
+    first_plain_bytes,
+    parse_name,
+    time_in_name,
+)
+from backup_lib.errors import BackupError
+from backup_lib.manifest import Kind
+from backup_lib.store import LocalStore, Store, StoredItem
+
+# A file is looked into when its name holds one of these; foreign archives have all kinds of names.
+_LIKELY = (".sql", ".dump", ".pgdump", ".pg_dump", ".backup", ".bak", ".custom", ".tar", ".gz", ".zst", ".dmp")
+# Only these speak of a dump even when nothing in it can be read.
+_TELLING = (".sql", ".dump", ".pgdump", ".pg_dump", ".backup", ".dmp")
+_NEVER = (manifest.SUFFIX, ".json", ".md", ".html", ".log", ".sha256", ".yaml", ".yml", ".toml", ".svg", ".png")
+_SIDECARS = (manifest.SUFFIX, ledger.SUFFIX)
+_HEADERS = (b"PostgreSQL database dump", b"PostgreSQL database cluster dump")
+# By how much a name's time may be behind its manifest's: from the start of pg_dump to its snapshot.
+_NAME_LAG = timedelta(hours=1)
+_ENCRYPTIONS = {"age": "age", "enc": "openssl enc"}  # what the names that we read end in
+_REQUESTS = 16  # at once, to a place that is elsewhere
+
+
+_One = TypeVar("_One")
+_Other = TypeVar("_Other")
+
+TimeOrigin = Literal["manifest", "name", "file time"]
+"""What a time was taken from. A file's time says little: copying changes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One archive as it lies in a store."""
+
+    name: str
+    store: Store
+    size_bytes: int
+    taken_at: datetime  # UTC
+    taken_at_from: TimeOrigin
+    has_manifest: bool
+    database: str | None  # from the manifest or our own kind of name
+    kind: Kind | None
+    encryption: str | None = None
+    has_ledger: bool = False
+    is_folder: bool = False
+    is_looked_into: bool = True  # False: time, database, kind and encryption are as its name says: nothing was read
+
+    @property
+    def path(self) -> Path | None:
+        """Where it is on this machine; None when it is not."""
+        return self.store.path(self.name) if isinstance(self.store, LocalStore) else None
+
+    @property
+    def address(self) -> str:
+        """Its path or URL: what names it from anywhere on this machine."""
+        return str(self.path) if self.path else f"{self.store.location}/{self.name}"
+
+    @property
+    def manifest_name(self) -> str:
+        return self.name + manifest.SUFFIX
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ManifestHead:
+    snapshot_at: datetime
+    database: str
+    kind: Kind | None
+
+
+class Listing:
+    """One listing of a place; whatever else is asked of it is asked for one archive at a time.
+
+    :raises StoreError: when the place does not exist or cannot be read.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._contents = store.contents()
+        self._own: list[tuple[datetime, str]] = []
+        self._others: list[str] = []
+        for name in self._contents:
+            if not name.endswith(_SIDECARS):
+                if at := time_in_name(name):
+                    self._own.append((at, name))
+                else:
+                    self._others.append(name)
+
+    def archives(self) -> list[Found]:
+        """All of them, the newest first, as far as their names tell; those with names of others are looked into."""
+        own = [described for _, name in self._own if (described := self._describe(name))]
+        return newest_first([*own, *self._foreign()])
+
+    def named(self, name: str) -> Found | None:
+        """The one of exactly that name, looked into."""
+        if name not in self._contents or name.endswith(_SIDECARS):
+            return None
+        found = self._describe(name) if time_in_name(name) else self._look(name)
+        return _looked_into(found) if found is not None else None
+
+    def newest(self, database: str | None = None) -> Found | None:
+        """The one with the newest manifest, looked into; only those are opened whose names say that they can be it.
+
+        :param database: of this one alone.
+        """
+        chosen = self._newest(lambda name: database is None or _says(name, database), database)
+        # Named for another database, and still of this one: a drill will say so.
+        return chosen or (self._newest(lambda name: not _says(name, database), database) if database else None)
+
+    def _newest(self, may_be: Callable[[str], bool], database: str | None) -> Found | None:
+        candidates = [archive for archive in self._foreign() if database is None or is_of(archive, database)]
+        for at, name in sorted(self._own, reverse=True):
+            if candidates and at + _NAME_LAG < max(candidates, key=_age).taken_at:
+                break
+            if not may_be(name) or (described := self._describe(name)) is None:
+                continue
+            (archive,) = look_into([described])
+            if database is None or is_of(archive, database):
+                candidates = [archive] if not candidates else [max(*candidates, archive, key=_age)]
+        return max(candidates, key=_age, default=None)
+
+    def _foreign(self) -> list[Found]:
+        """Those with names of others, which say nothing reliable."""
+        looked = _side_by_side(self._look, self._others, self.store)
+        return [found for found in looked if found is not None]
+
+    def _look(self, name: str) -> Found | None:
+        """The archive that a file or folder with such a name is, or None when it is something else."""
+        found = self._describe(name)
+        if found is None:
+            return None
+        if found.has_manifest:
+            is_archive = True
+        elif found.is_folder:
+            is_archive = isinstance(self.store, LocalStore) and _has_toc(self.store.path(name))
+        elif is_archive := _may_be_archive(name):
+            head = _head(self.store, name)
+            is_archive = encryption_of(head) is not None or _is_dump(head, name)
+        return _looked_into(found) if is_archive else None
+
+    def _describe(self, name: str) -> Found | None:
+        """As far as its name tells; None: it has gone since the listing."""
+        item = self._contents.get(name)
+        if item is None:
+            return None
+        has_manifest, has_ledger = name + manifest.SUFFIX in self._contents, name + ledger.SUFFIX in self._contents
+        return _describe(self.store, item, has_manifest=has_manifest, has_ledger=has_ledger)
+
+
+def newest_first(found: Iterable[Found]) -> list[Found]:
+    return sorted(found, key=_age, reverse=True)
+
+
+def look_into(found: Sequence[Found]) -> list[Found]:
+    """The same, with what their manifests and first bytes say."""
+    return list(_side_by_side(_looked_into, found, found[0].store)) if found else []
+
+
+def look_at(store: Store, item: StoredItem) -> Found:
+    """What is named is an archive, whatever it holds."""
+    has_manifest, has_ledger = (store.exists(item.name + suffix) for suffix in (manifest.SUFFIX, ledger.SUFFIX))
+    return _looked_into(_describe(store, item, has_manifest=has_manifest, has_ledger=has_ledger))
+
+
+def is_of(archive: Found, database: str) -> bool:
+    """Whether it is of that database; one that nothing says it of, by how its name begins."""
+    if archive.database is not None:
+        return archive.database == database
+    after = archive.name.removeprefix(database)
+    return after != archive.name and not after[:1].isalnum()
+
+
+def _says(name: str, database: str) -> bool:
+    named = parse_name(name)
+    return named is not None and named.database == database
+
+
+def _age(archive: Found) -> tuple[datetime, str]:
+    return archive.taken_at, archive.name
+
+
+def _side_by_side(work: Callable[[_One], _Other], things: Sequence[_One], store: Store) -> Iterable[_Other]:
+    """To a place that is elsewhere many requests at once; on this machine threads gain nothing."""
+    if isinstance(store, LocalStore) or len(things) < 2:
+        return map(work, things)
+    with ThreadPoolExecutor(_REQUESTS, thread_name_prefix="pgdrill-look") as pool:
+        return list(pool.map(work, things))
+
+
+def _has_toc(folder: Path) -> bool:
+    try:
+        return (folder / "toc.dat").is_file()
+    except PermissionError:  # of somebody else: what it holds cannot be told, and is not ours
+        return False
+
+
+def _may_be_archive(name: str) -> bool:
+    lowered = name.lower()
+    return any(part in lowered for part in _LIKELY) and not lowered.endswith(_NEVER)
+
+
+def _head(store: Store, name: str) -> bytes:
+    head = b""
+    for chunk in store.open_read(name):
+        head += chunk
+        if len(head) >= HEAD_BYTES:
+            break
+    return head[:HEAD_BYTES]
+
+
+def _is_dump(head: bytes, name: str) -> bool:
+    telling = any(part in name.lower() for part in _TELLING)
+    try:
+        content: Content = detect(head, name=name)
+    except BackupError:
+        return telling  # empty, re-encoded, binary: an archive by its name only, and a bad one
+    if content.format != "plain":
+        return True
+    text = first_plain_bytes(head, content.compression)
+    return any(header in text for header in _HEADERS) or (not text and telling)
+
+
+def _describe(store: Store, item: StoredItem, *, has_manifest: bool, has_ledger: bool) -> Found:
+    """As far as its name tells."""
+    named = parse_name(item.name)
+    return Found(
+        name=item.name,
+        store=store,
+        size_bytes=item.size_bytes,
+        taken_at=named.started_at if named else item.modified_at,
+        taken_at_from="name" if named else "file time",
+        has_manifest=has_manifest,
+        database=named.database if named else None,
+        kind=named.kind if named else None,
+        encryption=_ENCRYPTIONS.get(item.name.rpartition(".")[2]) if named else None,
+        has_ledger=has_ledger,
+        is_folder=item.is_folder,
+        is_looked_into=False,
+    )
+
+
+def _looked_into(found: Found) -> Found:
+    if found.is_looked_into:
+        return found
+    head = _manifest_head(found.store, found.manifest_name) if found.has_manifest else None
+    encryption = None if found.is_folder else encryption_of(_head(found.store, found.name))
+    found = replace(found, is_looked_into=True, encryption=encryption)
+    if head is None:
+        return found
+    return replace(found, taken_at=head.snapshot_at, taken_at_from="manifest", database=head.database, kind=head.kind)
+
+
+def _manifest_head(store: Store, name: str) -> _ManifestHead | None:
+    """What a manifest says first. None when it cannot be read: whoever verifies the archive will say so."""
+    text = _head(store, name).decode(errors="replace")
+    try:
+        source = _object_after('"source":', text)
+        kind = _object_after('"archive":', text).get("kind")
+        return _ManifestHead(
+            snapshot_at=datetime.fromisoformat(source["snapshot_at"]),
+            database=source["database"],
+            kind=next((known for known in KINDS if known == kind), None),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _object_after(key: str, text: str) -> dict[str, str]:
+    start = text.index("{", text.index(key) + len(key))
+    found: dict[str, str] = json.JSONDecoder().raw_decode(text, start)[0]
+    return found
