@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -69,6 +69,15 @@ def keys_from_environment(env: Mapping[str, str], *, identity_files: Sequence[Pa
     )
 
 
+def keys_before(env: Mapping[str, str], keys: Keys) -> Keys:
+    """What archives were encrypted with before the key was changed: `BACKUP_OLD_ENCRYPT_PASSWORD` or `…_FILE`.
+
+    :param keys: that hold where there is no such variable.
+    """
+    old = read_variable(env, "BACKUP_OLD_ENCRYPT_PASSWORD")
+    return replace(keys, passphrase=old) if old is not None else keys
+
+
 def choose_lock(env: Mapping[str, str], *, encrypt: bool | None, recipients: Sequence[str] = ()) -> Lock | None:
     """What to encrypt with; None: not at all.
 
@@ -104,13 +113,20 @@ def _recipients_from_environment(env: Mapping[str, str]) -> tuple[str, ...]:
     named = env.get("BACKUP_RECIPIENTS", "")
     listed = [part.strip() for part in named.replace("\n", ",").split(",")]
     if path := env.get("BACKUP_RECIPIENTS_FILE"):
-        with _extra():
-            from backup_lib.age_recipients import read_recipients
-        found = read_recipients(Path(path))
-        if not found:
-            raise UsageError(f"BACKUP_RECIPIENTS_FILE names {path}, which holds none", hint="write one a line: age1…")
-        listed += found
+        listed += recipients_of_file(Path(path))
     return tuple(filter(None, listed))
+
+
+def recipients_of_file(path: Path) -> tuple[str, ...]:
+    """Public keys, one a line; `#` begins a comment.
+
+    :raises UsageError: when it cannot be read, or holds none.
+    """
+    with _extra():
+        from backup_lib.age_recipients import read_recipients
+    if found := read_recipients(path):
+        return found
+    raise UsageError(f"the recipients file {path} holds none", hint="write one a line: age1…")
 
 
 # Reading

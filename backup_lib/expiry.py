@@ -158,7 +158,7 @@ def _planned(item: _Judged, decision: Decision) -> Planned:
 def _carry_out(place: Store, planned: Planned, now: datetime) -> Planned:
     try:
         if planned.action == "delete":
-            _delete(planned.found.store, planned.found.name, now)
+            delete_archive(planned.found.store, planned.found.name, now)
         elif planned.action == "quarantine":
             _set_aside(place, planned.found.name, now)
     except BackupError as exc:
@@ -166,7 +166,11 @@ def _carry_out(place: Store, planned: Planned, now: datetime) -> Planned:
     return planned
 
 
-def _delete(store: Store, name: str, now: datetime) -> None:
+def delete_archive(store: Store, name: str, now: datetime) -> None:
+    """Delete an archive with what lies beside it.
+
+    :raises StoreError: when the place refuses to; the archive is then what it was.
+    """
     ledger = read_ledger(store, name)
     write_ledger(store, name, replace(ledger, expiring_at=now))
     try:

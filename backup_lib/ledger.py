@@ -40,6 +40,7 @@ class Entry:
     sha256: str  # of the archive as it was drilled; of a directory see `archive.directory_digest`
     size_bytes: int
     pgdrill: str  # its version
+    rewrapped_from: str | None = None  # SHA-256 of the file that was drilled, before its encryption was changed
 
     @property
     def standing(self) -> Standing | None:

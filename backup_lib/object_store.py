@@ -103,13 +103,23 @@ class ObjectStore:
 
     def move(self, name: str, folder: str) -> None:
         """A copy made by the store, then the deletion; not atomic, as no store has that."""
+        self.keep(name, folder)
+        self.delete(name)
+
+    def take(self, name: str, folder: str) -> None:
+        from obstore import copy
+
+        with self._explained(name):
+            copy(self.client, f"{folder}/{name}", name)
+        self.delete(f"{folder}/{name}")
+
+    def keep(self, name: str, folder: str) -> None:
         from obstore import copy
 
         if self.exists(f"{folder}/{name}"):
             raise _taken(f"{self.location}/{folder}/{name}")
         with self._explained(name):
             copy(self.client, name, f"{folder}/{name}")
-        self.delete(name)
 
     @contextmanager
     def lock(self, prefix: str) -> Iterator[None]:

@@ -76,6 +76,12 @@ class Store(Protocol):
     def move(self, name: str, folder: str) -> None:
         """Into the place `under(folder)`, never over something there."""
 
+    def take(self, name: str, folder: str) -> None:
+        """Out of the place `under(folder)`, in the place of what has that name here: at any moment one of the two."""
+
+    def keep(self, name: str, folder: str) -> None:
+        """The same file in the place `under(folder)` too, never over something there."""
+
     def lock(self, prefix: str) -> AbstractContextManager[None]:
         """Be the only one to write names that begin with `prefix`, and clear away what dead ones left.
 
@@ -187,6 +193,25 @@ class LocalStore:
             self.path(name).rename(there.path(name))
             _sync(there.folder)
             _sync(self.folder)
+
+    def take(self, name: str, folder: str) -> None:
+        with self._explained(self.path(name)):
+            self.under(folder).path(name).rename(self.path(name))
+            _sync(self.folder)
+
+    def keep(self, name: str, folder: str) -> None:
+        there = self.under(folder)
+        with self._explained(there.path(name)):
+            there.folder.mkdir(mode=0o700, exist_ok=True)
+            try:
+                os.link(self.path(name), there.path(name))
+            except FileExistsError:
+                raise
+            except OSError:  # a file system without hard links
+                with there.create(name) as sink:
+                    for chunk in self.open_read(name):
+                        sink.write(chunk)
+            _sync(there.folder)
 
     @contextmanager
     def lock(self, prefix: str) -> Iterator[None]:

@@ -49,6 +49,7 @@ COMMANDS = {
         "Delete old archives; only verified ones count, and the newest verified one is never deleted.",
     ),
     "sync": ("sync:sync", "Copy what a place lacks, and mend copies that have rotted; nothing is overwritten."),
+    "rewrap": ("rewrap:rewrap", "Give archives that exist another key, proved before the old one goes aside."),
     "init": ("init:init", "Write a configuration in which every setting is explained; asks four questions at most."),
     "config": ("config:app", "Check the configuration, and show what counts."),
     "demo": ("demo:demo", "See it work: a good archive, and two damaged ones."),

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from backup_lib.cli.metrics import refresh_configured
-from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Dsn, Identities, choose_dsn, choose_keys, read_compression
+from backup_lib.cli.options import (
+    DEFAULT_PLACE,
+    AsJson,
+    Dsn,
+    Identities,
+    Recipients,
+    RecipientsFiles,
+    choose_dsn,
+    choose_keys,
+    choose_recipients,
+    read_compression,
+)
 from backup_lib.cli.several import back_up_each, configured_targets
 from backup_lib.cli.talk import Progress, put, put_json, render_size, say
 from backup_lib.errors import BackupError
@@ -73,14 +84,8 @@ def backup(
             show_default=False,
         ),
     ] = None,
-    recipients: Annotated[
-        _Names,
-        typer.Option(
-            "--recipient",
-            metavar="KEY",
-            help="Encrypt for this public key, age1… or ssh-…; repeatable. Default BACKUP_RECIPIENTS, …_FILE.",
-        ),
-    ] = None,
+    recipients: Recipients = None,
+    recipients_files: RecipientsFiles = None,
     identities: Identities = None,
     to: Annotated[
         _Names,
@@ -108,7 +113,7 @@ def backup(
     places = [open_place(place) for place in to or [os.environ.get("BACKUP_DIR") or DEFAULT_PLACE]]
     source = choose_dsn(dsn)
     keys = choose_keys(identities)
-    lock = choose_lock(os.environ, encrypt=encrypt, recipients=recipients or ())
+    lock = choose_lock(os.environ, encrypt=encrypt, recipients=choose_recipients(recipients, recipients_files))
     if lock is None and encrypt is None and keys.passphrase is not None:
         say("note: BACKUP_ENCRYPT_PASSWORD is set, and BACKUP_ENCRYPT is not: the archive is not encrypted")
     if format_ != "plain" and lock is None:  # pg_dump writes those itself, to a folder only; they are copied from there

@@ -42,6 +42,34 @@ Identities = Annotated[
         show_default=False,
     ),
 ]
+Recipients = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipient",
+        metavar="KEY",
+        help="Encrypt for this public key, age1… or ssh-…; repeatable. Default BACKUP_RECIPIENTS, …_FILE.",
+        show_default=False,
+    ),
+]
+RecipientsFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--recipients-file",
+        metavar="FILE",
+        help="Encrypt for the public keys in it, one a line; repeatable.",
+        show_default=False,
+    ),
+]
+
+
+def choose_recipients(recipients: Sequence[str] | None, files: Sequence[Path] | None) -> list[str]:
+    """Those that a command names; none: what the environment says counts.
+
+    :raises UsageError: when a file cannot be read, or names none.
+    """
+    from backup_lib.encryption import recipients_of_file
+
+    return [*(recipients or ()), *(named for file in files or () for named in recipients_of_file(file))]
 
 
 def choose_keys(identities: Sequence[Path] | None) -> Keys:

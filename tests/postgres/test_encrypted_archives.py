@@ -274,3 +274,16 @@ def test_archives_of_the_guides_openssl_command_are_verified_and_said_to_be_unau
     path.write_bytes(path.read_bytes()[:-4000])
     record = drill_of(path, keys=keys, level="integrity")
     assert record.verdict == "failed", told(record)
+
+
+def test_an_archive_with_another_key_is_verified_against_the_promise_of_the_first(
+    dsn: str, tmp_path: Path, identity: tuple[Keys, str], pgdrill: Pgdrill, drill_of: DrillOf
+) -> None:
+    keys, public = identity
+    made = make_backup(dsn, tmp_path, lock=Lock(recipients=(public,)), keys=keys)
+    variables = {"BACKUP_IDENTITY_FILE": str(keys.identity_files[0]), "BACKUP_ENCRYPT_PASSWORD": PHRASE}
+    said = pgdrill("rewrap", "latest", "--backups", tmp_path, "--json", **variables)
+    assert said.returncode == 0, said.stderr
+    assert made.path
+    assert drill_of(made.path, keys=keys, level="integrity").verdict == "could_not_verify"
+    assert drill_of(made.path, keys=Keys(passphrase=PHRASE)).verdict == "verified"

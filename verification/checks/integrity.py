@@ -59,7 +59,7 @@ def _unauthenticated(encryption: str) -> Finding:
         expected="encryption that shows when somebody altered its bytes",
         actual=encryption,
         why="altered bytes decrypt to other bytes, and the padding at its end is right for one wrong key in 256",
-        hint="encrypt with age, which is authenticated: `pgdrill backup --encrypt`",
+        hint="encrypt with age, which is authenticated: `pgdrill backup --encrypt`, and `pgdrill rewrap` for this one",
     )
 
 

@@ -1,0 +1,84 @@
+"""A new archive in the place of an old one: made whole in a hidden place beside it, and then renamed.
+
+An archive and what lies beside it are several files, and no place renames those at once. The archive goes first, its
+manifest last: as long as that is still staged, the next run knows what is left to do.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from backup_lib import ledger, manifest
+from backup_lib.archive import name_prefix, parse_name
+from backup_lib.expiry import delete_archive
+from backup_lib.ledger import digest_stored
+from backup_lib.manifest import parse_manifest
+from backup_lib.store import LocalStore, Store
+
+REPLACED = "replaced"
+STAGE = ".rewrapping"
+FILES = ("", ledger.SUFFIX, manifest.SUFFIX)  # in the order in which they are put in place
+
+
+def put_in_place(store: Store, old: str, new: str, *, keep: bool) -> None:
+    """The staged archive gets its name, and the old one goes aside, or away; they may be called the same."""
+    same, aside = new == old, store.under(REPLACED)
+    if same and keep:
+        for suffix in FILES:
+            if store.exists(new + suffix) and not aside.exists(new + suffix):
+                store.keep(new + suffix, REPLACED)
+    carried = store.under(STAGE).exists(new + ledger.SUFFIX)
+    if same and not carried and store.exists(new + ledger.SUFFIX):
+        store.delete(new + ledger.SUFFIX)  # it speaks of other bytes, of the same size perhaps
+    _take(store, new)
+    if same:
+        return
+    if keep:
+        for suffix in reversed(FILES):  # the archive last, so that the next run sees what is left to do
+            if store.exists(old + suffix):
+                store.move(old + suffix, REPLACED)
+    else:
+        delete_archive(store, old, datetime.now(UTC))
+
+
+def _take(store: Store, name: str) -> None:
+    """What is staged gets its name; from the first rename on, the new key counts."""
+    for suffix in FILES:
+        if store.under(STAGE).exists(name + suffix):
+            store.take(name + suffix, STAGE)
+
+
+def finish_interrupted(store: Store) -> list[str]:
+    """Bring what a run that ended between two renames left behind beside its archive, or away; their names."""
+    stage = store.under(STAGE)
+    if isinstance(stage, LocalStore) and not stage.folder.exists():
+        return []
+    finished = []
+    for item in stage.items():
+        if not item.name.endswith(manifest.SUFFIX) or stage.exists(name := item.name.removesuffix(manifest.SUFFIX)):
+            continue  # a whole one is no use without its writer: the next run makes it anew
+        with store.lock(lock_prefix(name)):
+            facts = parse_manifest(b"".join(stage.open_read(item.name)), name=item.name).archive
+            if facts and store.exists(name) and digest_stored(store, name)[1] == facts.sha256:
+                _take(store, name)
+                finished.append(name)
+            clear(stage, name)
+    return finished
+
+
+def lock_prefix(name: str) -> str:
+    """Of the lock that keeps backups of the same database away."""
+    named = parse_name(name)
+    return name_prefix(named.database) if named else name
+
+
+def abandon(stage: Store, name: str) -> None:
+    """Clear away what was not put in place; once the archive was, `finish_interrupted` needs what is left."""
+    if stage.exists(name):
+        clear(stage, name)
+
+
+def clear(stage: Store, name: str) -> None:
+    for suffix in reversed(FILES):
+        if stage.exists(name + suffix):
+            stage.delete(name + suffix)
