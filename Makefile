@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Outside of CI, what only root can install does not keep the other tests from running; pytest's header says what is missing.
+GO_ON := [ "$$CI" != true ]
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: drill test lock clean
@@ -21,12 +23,12 @@ drill: $(VENV)/.ready
 test: $(VENV)/.ready
 	$(BIN)/python scripts/install-test-servers
 	scripts/install-test-programs
-	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/install-test-containers
-	scripts/install-test-browser
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/install-test-containers || $(GO_ON)
+	scripts/install-test-browser || $(GO_ON)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lock: pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --all-extras --group dev pyproject.toml --output-file requirements.lock

@@ -15,22 +15,16 @@ from typing import Any
 
 import psycopg
 import pytest
+from needs import BRING_SERVERS, MAJORS, missing
 from object_stores import bucket, moto_endpoint, s3_endpoint, seaweed_endpoint, use_s3  # noqa: F401 - fixtures
 from psycopg import sql
 from xdist.scheduler import LoadScopeScheduling
 
-from backup_lib.server_programs import NEWEST_MAJOR, OLDEST_MAJOR, Programs, find_programs, server_for
+from backup_lib.server_programs import NEWEST_MAJOR, Programs, find_programs, server_for
 from backup_lib.servers import Server, start_server
-
-MAJORS = range(OLDEST_MAJOR, NEWEST_MAJOR + 1)
-BRING_THEM = "scripts/install-test-servers brings them"
 
 ServerOf = Callable[[int], Server]
 FreshDatabase = Callable[..., str]
-
-
-def missing_majors() -> list[int]:
-    return [major for major in MAJORS if server_for(major) is None]
 
 
 _temporary = pytest.StashKey[str]()
@@ -65,19 +59,13 @@ class _ByFile(LoadScopeScheduling):  # type: ignore[misc] # it has no types
 def pytest_report_header() -> list[str]:
     """A half that is skipped for want of servers must be seen."""
     lines = [f"server {programs.major}: {programs.label}" for programs in map(server_for, MAJORS) if programs]
-    if missing := missing_majors():
-        lines.append(
-            f"MISSING SERVERS: PostgreSQL {', '.join(map(str, missing))}; their tests do not run; {BRING_THEM}"
-        )
-    if not shutil.which("docker"):
-        lines.append("NO CONTAINER ENGINE: the tests marked `container` do not run")
-    return lines
+    return lines + [f"MISSING {what}: these tests do not run" for what in missing()]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     wanted = os.environ.get("CI") == "true" and any(item.get_closest_marker("postgres") for item in items)
-    if wanted and (missing := missing_majors()):
-        pytest.exit(f"no servers of PostgreSQL {missing}: {BRING_THEM}", returncode=1)
+    if wanted and (lacks := missing()):
+        pytest.exit(f"missing {'; '.join(lacks)}", returncode=1)
 
 
 @pytest.fixture(scope="session", params=MAJORS, ids=lambda major: f"pg{major}")
@@ -99,7 +87,7 @@ def programs_of() -> Callable[[int], Programs]:
     def programs_of(major: int) -> Programs:
         programs = server_for(major)
         if programs is None:
-            pytest.skip(f"no PostgreSQL {major}: {BRING_THEM}")
+            pytest.skip(f"no PostgreSQL {major}: {BRING_SERVERS}")
         return programs
 
     return programs_of

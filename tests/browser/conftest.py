@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from needs import BROWSERS
 
-_PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # A test's pages are ours, and a CI container has neither user namespaces nor a large /dev/shm.
 _OPTIONS = (
     "--headless",
@@ -115,7 +115,7 @@ class Page:
 
 @pytest.fixture(scope="session")
 def page() -> Iterator[Page]:
-    program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         reason = "no Chromium on PATH: scripts/install-test-browser installs one"
         # Where nobody watches, a skipped half would go unseen.

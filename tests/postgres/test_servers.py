@@ -160,13 +160,17 @@ def test_nothing_is_left_of_a_server(programs_of: ProgramsOf) -> None:
     assert left_behind() == before
 
 
-def test_a_server_is_ready_soon_once_its_template_is_made(programs_of: ProgramsOf) -> None:
-    with start_server(programs_of(NEWEST_MAJOR)):
-        pass
-    started = time.monotonic()
-    with start_server(programs_of(NEWEST_MAJOR)):
-        ready_s = time.monotonic() - started
-    assert ready_s < 2, "0.2 to 0.5 s on a quiet machine"
+def test_a_cluster_is_made_once_and_copied_from_then_on(
+    programs_of: ProgramsOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    programs = programs_of(NEWEST_MAJOR)
+    tmp_path.chmod(0o711)
+    with caplog.at_level("DEBUG", logger="backup_lib.process"):
+        for _ in range(2):
+            with start_server(programs):
+                pass
+    assert sum("/initdb -D" in message for message in caplog.messages) == 1
 
 
 def test_two_may_make_the_same_template_at_once(
