@@ -32,8 +32,8 @@ _temporary = pytest.StashKey[str]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """A TMPDIR of this process's own: runs side by side clear up what others of them have left behind."""
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
-    folder = tempfile.mkdtemp(prefix="pgdrill-tests-")
+    usual = os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # a worker's, too: sockets' names
+    folder = tempfile.mkdtemp(prefix="pgdrill-tests-", dir=usual)
     Path(folder).chmod(0o711)  # servers run as another account
     config.stash[_temporary] = os.environ["TMPDIR"] = folder
     tempfile.tempdir = None
