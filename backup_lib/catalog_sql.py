@@ -45,7 +45,7 @@ DATABASE = """
 SELECT pg_encoding_to_char(d.encoding), d.datcollate, d.datctype,
        CASE to_jsonb(d) ->> 'datlocprovider' WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' ELSE 'libc' END,
        coalesce(to_jsonb(d) ->> 'daticulocale', to_jsonb(d) ->> 'datlocale'),
-       to_jsonb(d) ->> 'datcollversion', current_setting('lc_monetary')
+       to_jsonb(d) ->> 'daticurules', to_jsonb(d) ->> 'datcollversion', current_setting('lc_monetary')
 FROM pg_database d WHERE d.datname = current_database()
 """
 
@@ -78,9 +78,9 @@ ORDER BY 1
 """
 
 # Identities by the server itself. Left out: what initdb made (oid below 16384); what a restore makes under
-# another name or not at all (row and array types, internal triggers, a partition's copies of its root's
-# constraints and triggers, NOT NULL constraints, which are unnamed before 18); and plpgsql and the schema
-# public, which every database has, but which a user may have made anew.
+# another name or not at all (row and array types, operators that others only name, internal triggers, a
+# partition's copies of its root's constraints and triggers, NOT NULL constraints, which are unnamed before 18);
+# and plpgsql and the schema public, which every database has, but which a user may have made anew.
 _CATALOG = f"""
 WITH {_MEMBERS},
 own AS MATERIALIZED (SELECT * FROM relation WHERE NOT is_member),
@@ -127,7 +127,7 @@ object (classid, objid, relid, other) AS (
     SELECT 'pg_user_mapping'::regclass, umid, 0, 0 FROM pg_user_mappings
     UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_proc
     UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_cast
-    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_operator
+    UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_operator WHERE oprcode <> 0
     UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_opclass
     UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_opfamily
     UNION ALL SELECT tableoid, oid, 0, 0 FROM pg_am

@@ -84,6 +84,7 @@ class Environment:
     settings: tuple[str, ...]  # ALTER DATABASE/ROLE … SET, as "role=…; name=value" lines, sorted
     invalid_indexes: tuple[str, ...]
     lc_monetary: str = "C"  # what money is written and read in
+    icu_rules: str | None = None  # further rules of order, from 16 on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,8 +30,8 @@ _SESSION: Mapping[str, str] = {
     "client_encoding": "UTF8",
     "search_path": "",
     "standard_conforming_strings": "on",  # our own statements hold backslashes
-    "row_security": "off",  # an error instead of a part of the rows
     "quote_all_identifiers": "off",
+    "row_security": "off",  # an error instead of a part of the rows
     "lock_timeout": "0",
     "idle_session_timeout": "0",
     "idle_in_transaction_session_timeout": "0",  # the snapshot's session waits as long as pg_dump runs
@@ -73,13 +73,14 @@ def pin(conn: Connection) -> None:
 
 def environment(conn: Connection) -> Environment:
     """What pg_dump does not write of the current database. Needs a pinned session, as all that follow."""
-    encoding, collate, ctype, provider, icu_locale, version, monetary = _row(conn, catalog_sql.DATABASE)
+    encoding, collate, ctype, provider, icu_locale, icu_rules, version, monetary = _row(conn, catalog_sql.DATABASE)
     return Environment(
         encoding=encoding,
         collate=collate,
         ctype=ctype,
         locale_provider=provider,
         icu_locale=icu_locale,
+        icu_rules=icu_rules,
         collation_version=version,
         extensions=tuple(
             Extension(name=name, version=installed, schema=schema)

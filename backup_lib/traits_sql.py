@@ -52,6 +52,7 @@ _COLUMN = f"""concat_ws(' ',
     CASE a.attgenerated WHEN '' THEN 'DEFAULT ' ELSE 'GENERATED (' || a.attgenerated::text || ') AS ' END
         || pg_get_expr(d.adbin, d.adrelid),
     CASE WHEN c.relkind IN ('r', 'p') AND a.attstorage <> t.typstorage THEN 'STORAGE ' || a.attstorage::text END,
+    CASE a.attcompression WHEN 'p' THEN 'COMPRESSION pglz' WHEN 'l' THEN 'COMPRESSION lz4' END,
     'STATISTICS ' || CASE WHEN c.relkind <> 'v' AND a.attstattarget >= 0 THEN a.attstattarget END,
     'OPTIONS ' || {_options("a.attoptions")},
     'FOREIGN OPTIONS ' || {_options("a.attfdwoptions")})"""
@@ -82,10 +83,14 @@ SELECT 'pg_class'::regclass::oid, i.inhrelid, CASE WHEN c.relispartition THEN 'p
 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE c.oid >= 16384 AND c.relkind NOT IN ('i', 'I')
 GROUP BY i.inhrelid, c.oid, c.relispartition, c.relpartbound
 """
+# The sequence of an identity column is made anew with its column's type.
 _SEQUENCES = """
 SELECT 'pg_class'::regclass::oid, seqrelid, 'definition',
-       format('AS %s START %s INCREMENT %s MINVALUE %s MAXVALUE %s CACHE %s%s', format_type(seqtypid, NULL), seqstart,
-              seqincrement, seqmin, seqmax, seqcache, CASE WHEN seqcycle THEN ' CYCLE' END)
+       format('%sSTART %s INCREMENT %s MINVALUE %s MAXVALUE %s CACHE %s%s',
+              CASE WHEN NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                                    AND d.objid = seqrelid AND d.deptype = 'i')
+                   THEN format('AS %s ', format_type(seqtypid, NULL)) END,
+              seqstart, seqincrement, seqmin, seqmax, seqcache, CASE WHEN seqcycle THEN ' CYCLE' END)
 FROM pg_sequence
 UNION ALL
 SELECT 'pg_class'::regclass, d.objid, 'owned by',
@@ -116,7 +121,8 @@ SELECT 'pg_type'::regclass::oid, enumtypid, 'labels',
        string_agg(quote_literal(enumlabel), ', ' ORDER BY enumsortorder) FROM pg_enum GROUP BY enumtypid
 UNION ALL
 SELECT 'pg_type'::regclass, oid, 'definition', concat_ws(' ', format_type(typbasetype, typtypmod),
-       nullif(typcollation, 0)::regcollation, CASE WHEN typnotnull THEN 'NOT NULL' END, 'DEFAULT ' || typdefault)
+       nullif(typcollation, 0)::regcollation, CASE WHEN typnotnull THEN 'NOT NULL' END,
+       'DEFAULT ' || coalesce(pg_get_expr(typdefaultbin, 0), typdefault))
 FROM pg_type WHERE typtype = 'd' AND oid >= 16384
 UNION ALL
 SELECT 'pg_type'::regclass, rngtypid, 'definition', concat_ws(' ', format_type(rngsubtype, NULL),

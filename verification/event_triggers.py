@@ -8,7 +8,6 @@ view, and that must be seen all the same.
 from __future__ import annotations
 
 import psycopg
-from psycopg import sql
 
 from backup_lib.inventory import Entry
 from backup_lib.plain_loader import StatementError, message_without_values
@@ -17,17 +16,17 @@ Connection = psycopg.Connection[tuple[object, ...]]
 _FILLED = "MATERIALIZED VIEW DATA"
 
 
-def refused_refreshes(connection: Connection, entries: list[Entry]) -> list[StatementError]:
-    """What event triggers refuse of the refreshes among `entries`, tried and rolled back.
+def refused_refreshes(connection: Connection, definitions: list[tuple[Entry, bytes]]) -> list[StatementError]:
+    """What event triggers refuse of the refreshes among `definitions`, tried and rolled back.
 
     :param connection: to the restored database, after everything else was asked of it: sequences that the
         triggers advance stay so.
     """
-    if all(entry.type != "EVENT TRIGGER" for entry in entries):
+    if all(entry.type != "EVENT TRIGGER" for entry, _ in definitions):
         return []
     if connection.info.server_version >= 170000:
         connection.execute("SET event_triggers = on")
-    tried = ((entry, _refused(connection, entry)) for entry in entries if entry.type == _FILLED)
+    tried = ((entry, _refused(connection, text)) for entry, text in definitions if entry.type == _FILLED)
     return [
         StatementError(entry=entry.label, sqlstate=exc.sqlstate, message=message_without_values(exc))
         for entry, exc in tried
@@ -35,11 +34,11 @@ def refused_refreshes(connection: Connection, entries: list[Entry]) -> list[Stat
     ]
 
 
-def _refused(connection: Connection, entry: Entry) -> psycopg.Error | None:
-    view = sql.Identifier(*(part for part in (entry.schema, entry.name) if part))
+def _refused(connection: Connection, statement: bytes) -> psycopg.Error | None:
+    """The archive's own words, since an entry's name has no line ends; without any rows."""
     try:
         with connection.transaction(force_rollback=True):
-            connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {} WITH NO DATA").format(view))
+            connection.execute(statement.strip().removesuffix(b";") + b" WITH NO DATA")
     except psycopg.Error as exc:
         if exc.sqlstate is None:
             raise

@@ -31,7 +31,6 @@ from verification.promised_rows import digests_as_promised
 from verification.referee import DATABASE as REFEREE
 from verification.referee import build_referee
 from verification.restoring import Connect, create_like
-from verification.rewording import reworded_views
 from verification.row_comparison import compare_rows
 from verification.sandbox import Sandbox
 from verification.scaffold import scaffold_of
@@ -70,7 +69,7 @@ def examine(
             catalog=catalog,
             traits=traits,
             environment=environment,
-            refused=_refused(connect, databases, dump),
+            refused=_refused(connect, databases, facts.archived.definitions),
         )
     rows_only = scope_of(facts.expect, facts.manifest, dump).kind == "data" and not makes_tables(dump)
     with closing(connect(databases[-1])) as connection:
@@ -96,20 +95,17 @@ def examine(
     if facts.promised is not None:
         with closing(connect(databases[-1])) as connection:
             restored.as_promised = digests_as_promised(connection, facts.promised, dump, inventory)
-    if facts.manifest is not None and facts.manifest.traits:
-        with closing(connect(databases[-1])) as connection:
-            restored.reworded = reworded_views(connection, facts.manifest.traits, traits)
     # Last of all: until it is rolled back it changes what the others look at.
     restored.writing = probe_writes(connect, databases, inventory.sequences)
-    restored.refused = _refused(connect, databases, dump)  # what it tries may advance sequences
+    restored.refused = _refused(connect, databases, facts.archived.definitions)  # what it tries may advance sequences
     return restored
 
 
-def _refused(connect: Connect, databases: list[str], dump: Inventory) -> list[StatementError]:
+def _refused(connect: Connect, databases: list[str], definitions: Definitions) -> list[StatementError]:
     found = []
     for database in databases:
         with closing(connect(database)) as connection:
-            own = [entry for entry in dump.entries if entry.database in (None, database)]
+            own = [(entry, text) for entry, text in definitions if entry.database in (None, database)]
             found += refused_refreshes(connection, own)
     return found
 
@@ -149,9 +145,12 @@ def _ask_referee(
     for section in sections:
         with closing(connect(section or databases[0])) as connection:
             like = source.environment(connection)
+            quotes = connection.execute("SHOW quote_all_identifiers").fetchone() or ("off",)
         with closing(connect("template1")) as connection:
             connection.execute(f"DROP DATABASE IF EXISTS {REFEREE}".encode())
             create_like(connection, REFEREE, like, None)
+            # Of a database's own settings the one that pg_dump's text depends on and no session pins.
+            connection.execute(f"ALTER DATABASE {REFEREE} SET quote_all_identifiers = {quotes[0]}".encode())
         encoding = (dump.encoding if dump is not None else None) or "UTF8"
         part, texts = build_referee(
             sandbox,

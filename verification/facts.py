@@ -109,7 +109,6 @@ class Restored:
     environment: Environment
     writing: Writing | None = None
     differences: dict[tuple[str | None, str], Difference] = field(default_factory=dict)
-    reworded: frozenset[str] = frozenset()  # views whose definitions this server tells in other words only
     referee: Inventory | None = None  # None: not needed
     referee_definitions: Definitions | None = None
     # Of tables that only so can be held against the manifest: the digest of their rows in its columns and settings.

@@ -203,7 +203,10 @@ def _locales(there: Environment | None, encoding: str | None) -> Iterator[sql.Co
             code, sql.Literal(there.collate), sql.Literal(there.ctype)
         )
         if there.locale_provider == "icu" and there.icu_locale:
-            yield sql.SQL("{} LOCALE_PROVIDER icu ICU_LOCALE {}").format(libc, sql.Literal(there.icu_locale))
+            icu = sql.SQL("{} LOCALE_PROVIDER icu ICU_LOCALE {}").format(libc, sql.Literal(there.icu_locale))
+            if there.icu_rules:
+                yield sql.SQL("{} ICU_RULES {}").format(icu, sql.Literal(there.icu_rules))
+            yield icu
         elif there.locale_provider == "builtin" and there.icu_locale:
             yield sql.SQL("{} LOCALE_PROVIDER builtin BUILTIN_LOCALE {}").format(libc, sql.Literal(there.icu_locale))
         yield libc

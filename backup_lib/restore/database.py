@@ -136,6 +136,7 @@ def _like(there: Environment, server: ServerFacts) -> list[sql.Composable]:
         return options
     if there.locale_provider == "icu" and there.icu_locale:
         options += [sql.SQL("LOCALE_PROVIDER icu"), option("ICU_LOCALE", there.icu_locale)]
+        options += [option("ICU_RULES", there.icu_rules)] if there.icu_rules else []
     elif there.locale_provider == "builtin" and there.icu_locale:
         options += [sql.SQL("LOCALE_PROVIDER builtin"), option("BUILTIN_LOCALE", there.icu_locale)]
     else:

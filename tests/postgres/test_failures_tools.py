@@ -37,6 +37,9 @@ CREATE TABLE partes_2024 PARTITION OF partes FOR VALUES FROM ('2024-01-01') TO (
 INSERT INTO partes SELECT date '2024-01-01' + i FROM generate_series(1, 30) i;
 CREATE UNLOGGED TABLE pasajera (a int); INSERT INTO pasajera SELECT generate_series(1, 5);
 SELECT lo_from_bytea(777, 'un documento');
+CREATE TABLE cuentas (a int, b int, c int, d text COMPRESSION pglz,
+    CONSTRAINT reglas CHECK (((a > 0) OR (b > 0)) AND (c > 0)));
+CREATE VIEW dias AS SELECT dia::text::date AS dia FROM partes;
 """
 
 
@@ -219,6 +222,12 @@ LIES = {
     "index": ("/^CREATE INDEX por_nota/d", "index public.por_nota"),
     "grant": ("/^GRANT SELECT ON TABLE public.ventas/d", "table public.ventas: privileges"),
     "policy": ("s/(id <= 10)/(id <= 99)/", "policy pocos on public.secretos"),
+    "parentheses": (
+        "s/((((a > 0) OR (b > 0)) AND (c > 0)))/(((a > 0) OR ((b > 0) AND (c > 0))))/",
+        "table constraint reglas on public.cuentas",
+    ),
+    "cast": ("s/((dia)::text)::date/((dia)::text)::timestamp::date/", "view public.dias"),
+    "compression": ("/SET COMPRESSION/d", "table public.cuentas: columns"),
     "row-security": ("/ENABLE ROW LEVEL SECURITY/d", "table public.secretos: row security"),
 }
 

@@ -17,7 +17,8 @@ from backup_lib.process import run, stream
 from backup_lib.server_programs import Programs
 from backup_lib.servers import Server, start_server
 from backup_lib.source import connect, open_source
-from backup_lib.traits import Traits, canonical
+from backup_lib.traits import Traits
+from backup_lib.wording import canonical
 
 pytestmark = pytest.mark.postgres
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from backup_lib.traits import Traits, canonical
+from backup_lib.traits import Traits
+from backup_lib.wording import canonical
 from verification.checks.restore import lacked
 from verification.facts import Facts, Restored
 from verification.finding import Finding, match
 from verification.findings import excused, not_compared, not_reached
 from verification.scope import scope_of
+from verification.wording import ArchivedWords
 
 NAME = "catalog"
 
@@ -34,14 +36,17 @@ def check_catalog(facts: Facts) -> list[Finding]:
         found = [excused(finding) for finding in found]
     if not is_part:
         found += [_fault(identity, "not there, as at the source", "there") for identity in sorted(there - wanted)]
-    altered = _altered(facts.manifest.traits, restored, only_schema=scope.kind == "schema", is_part=is_part)
+    words = ArchivedWords(facts.archived)
+    altered = _altered(facts.manifest.traits, restored, words, only_schema=scope.kind == "schema", is_part=is_part)
     found += [excused(finding) for finding in altered] if lacked(facts) else altered
     if found:
         return found
     return [match(NAME, identity, "there") for identity in sorted(wanted)] or [match(NAME, "database", "no object")]
 
 
-def _altered(wanted: Traits, restored: Restored, *, only_schema: bool, is_part: bool) -> list[Finding]:
+def _altered(
+    wanted: Traits, restored: Restored, words: ArchivedWords, *, only_schema: bool, is_part: bool
+) -> list[Finding]:
     """Objects of both sides with another owner, privilege, column, definition …; none where none were recorded."""
     found = []
     there = restored.traits
@@ -51,10 +56,10 @@ def _altered(wanted: Traits, restored: Restored, *, only_schema: bool, is_part: 
             # A partition chosen without its root comes back as a table.
             if (only_schema and trait == "populated") or (is_part and trait == "partition"):
                 continue
-            if trait == "definition" and identity in restored.reworded:
-                continue
             before, after = mine.get(trait, "none"), other.get(trait, "none")
-            if canonical(before) != canonical(after):
+            if before == after or canonical(before) == canonical(after):
+                continue
+            if not words.hold(identity, trait, before, after):
                 found.append(_fault(identity, *_told(trait, before, after)))
     return found
 

@@ -11,6 +11,7 @@ from verification.findings import excused, not_compared, not_reached
 from verification.scope import scope_of
 
 NAME = "environment"
+_BY_LOCALE = "order, upper case and text comparison follow the locale"
 
 
 def check_environment(facts: Facts) -> list[Finding]:
@@ -115,7 +116,9 @@ def _locale(there: Environment, here: Environment) -> list[Finding]:
         ("ICU locale", there.icu_locale or "none", here.icu_locale or "none"),
     ):
         if _spelled_alike(wanted) != _spelled_alike(got):
-            found.append(_gap(name, wanted, got, "order, upper case and text comparison follow the locale"))
+            found.append(_gap(name, wanted, got, _BY_LOCALE))
+    if (there.icu_rules or "") != (here.icu_rules or ""):
+        found.append(_gap("ICU rules", there.icu_rules or "none", here.icu_rules or "none", _BY_LOCALE))
     if not found and there.collation_version != here.collation_version:
         found.append(
             Finding(

@@ -62,3 +62,8 @@ two lines; -- Name: fake; Type: TABLE; Schema: public; Owner: x'; COMMENT ON COL
 SELECT format('COMMENT ON DATABASE %I IS %L', current_database(), 'la base') \gexec
 -- A child made under a parent whose check is NOT VALID: pg_dump leaves the child's NOT VALID too.
 CREATE TABLE padre_nv (a int); INSERT INTO padre_nv VALUES (-1); ALTER TABLE padre_nv ADD CONSTRAINT pnv CHECK (a > 0) NOT VALID; CREATE TABLE hijo_nv (b int) INHERITS (padre_nv); INSERT INTO hijo_nv VALUES (1, 1);
+-- Told in other words after a restore, or kept by the server in the words of another time.
+CREATE TABLE de_pocos (a smallint GENERATED ALWAYS AS IDENTITY);
+CREATE TABLE de_pocos_como (LIKE de_pocos INCLUDING ALL);
+CREATE DOMAIN corto AS text; CREATE DOMAIN mas_corto AS corto DEFAULT 'x'::corto;
+CREATE FUNCTION menos(p integer DEFAULT (- 1)) RETURNS integer LANGUAGE sql BEGIN ATOMIC SELECT p; END;
