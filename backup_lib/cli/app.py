@@ -26,7 +26,7 @@ _STATUSES = """Exit statuses:
 130  interrupted
 """
 
-_NOT_CONFIGURED = ("init", "config")  # they are there for a configuration with mistakes
+_NOT_CONFIGURED = ("init", "config", "completion")  # they are there for a configuration with mistakes
 
 # Name → where it is, and the first sentence of its help.
 COMMANDS = {
@@ -57,6 +57,7 @@ COMMANDS = {
     "doctor": ("doctor:doctor", "See whether this machine has what drills need."),
     "install-server": ("servers:install_server", "Bring the programs of a PostgreSQL major."),
     "schedule": ("schedule:app", "Run backups and drills at their times, or have them run."),
+    "completion": ("completion:completion", "Print a script that completes commands, options and archives in a shell."),
     "evidence": ("evidence:app", "Look after the evidence of drills."),
 }
 
@@ -72,6 +73,7 @@ class _Commands(LazyGroup):
 app = typer.Typer(
     cls=_Commands,
     rich_markup_mode=None,
+    add_completion=False,  # typer's own starts Python and all it imports at each TAB
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
