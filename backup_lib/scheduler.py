@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -22,6 +23,7 @@ from backup_lib.store import LocalStore
 
 ONE_RUN, ONE_LOOP = "schedule-", "scheduler-"  # locks
 _GRACE_S = 60.0  # later than this is said
+_TOLD_LATE = timedelta(hours=1)  # later than this, people are told
 _LOOK_S = 15.0  # how often the clock is read: it may be set, and a machine may sleep
 _COUNTED = 1000  # missed times are counted so far
 _STOPPED = 130
@@ -32,6 +34,16 @@ Runner = Callable[[Command], int]
 
 :raises KeyboardInterrupt: when it was stopped.
 """
+
+
+class Listener(Protocol):
+    """Told of tasks, by whoever tells people."""
+
+    def begin(self, task: str, late: str | None) -> None:
+        """:param late: which times went by without a run, if any did."""
+
+    def end(self, status: int) -> None:
+        """:param status: of the task that was begun last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +128,13 @@ def run_task(
     say: Callable[[str], object],
     *,
     noted: Callable[[], object] = lambda: None,
+    listener: Listener | None = None,
+    late: str | None = None,
 ) -> int:
     """Run a task now, and note how it ended; never beside another one.
 
     :param noted: called when that is done, however it ended.
+    :param late: what to tell of times that were missed.
     :return: the exit status of the first command that failed, else 0.
     :raises LockedError: when another task runs; noted as a failure.
     :raises KeyboardInterrupt: when it was stopped; noted too.
@@ -127,6 +142,8 @@ def run_task(
     store, begun = LocalStore(path.parent), time.monotonic()
     former = read_state(path).get(task.name)
     status = _STOPPED
+    if listener:
+        listener.begin(task.name, late)
     try:
         with store.lock(ONE_RUN):
             status = next((failed for command in task.commands if (failed := run(command))), 0)
@@ -140,6 +157,8 @@ def run_task(
         outcome = "ok" if status == 0 else f"FAILED, exit status {status}"
         say(f"{task.name}: {outcome}, {time.monotonic() - begun:.1f} s")
         noted()
+        if listener:
+            listener.end(status)
     return status
 
 
@@ -150,6 +169,7 @@ def run_loop(
     say: Callable[[str], object],
     *,
     noted: Callable[[], object] = lambda: None,
+    listener: Listener | None = None,
 ) -> int:
     """Run tasks at their times until SIGTERM or SIGINT; a failure does not end it.
 
@@ -163,7 +183,7 @@ def run_loop(
         for task in tasks:
             say(f"{task.name}: next at {max(now, due_at(task, known.get(task.name), now)):%Y-%m-%d %H:%M} UTC")
         while not stop.is_set():
-            _run_due(tasks, path, run, say, stop, noted)
+            _run_due(tasks, path, run, say, stop, noted, listener)
             stop.wait(_seconds_to_next(tasks, read_state(path)))
         last = read_state(path)
     say("stopped")
@@ -181,6 +201,7 @@ def _run_due(
     say: Callable[[str], object],
     stop: threading.Event,
     noted: Callable[[], object],
+    listener: Listener | None,
 ) -> None:
     for task in tasks:
         now = datetime.now(UTC)
@@ -190,7 +211,8 @@ def _run_due(
         if late := describe_lateness(task, due, now):
             say(f"warning: {late}")
         try:
-            run_task(task, now, path, run, say, noted=noted)
+            told = late if now - due > _TOLD_LATE else None
+            run_task(task, now, path, run, say, noted=noted, listener=listener, late=told)
         except LockedError as exc:
             say(f"error: {exc}")
         except KeyboardInterrupt:

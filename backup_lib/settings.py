@@ -164,6 +164,89 @@ class StatusSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotifySettings:
+    """Who is told how runs ended; `pgdrill notify test` tries it."""
+
+    on: tuple[Literal["failure", "success", "recovery", "always"], ...] = setting(
+        "When webhook, mail and apprise are told: failure, success, recovery (the first good run after a bad one), "
+        "always.",
+        ("failure",),
+        env="NOTIFY_ON",
+    )
+    webhook: Secret | None = setting(
+        "Gets a POST of JSON; or webhook_env, webhook_file.",
+        None,
+        env="NOTIFY_WEBHOOK",
+        example='"https://hooks.example.org/pgdrill"',
+    )
+    ping_backup: Secret | None = setting(
+        "A check as of healthchecks.io, pinged at the start and end of each backup: it tells when none runs. "
+        "Or ping_backup_env, ping_backup_file.",
+        None,
+        env="NOTIFY_PING_BACKUP",
+        example='"https://hc-ping.com/UUID"',
+    )
+    ping_drill: Secret | None = setting(
+        "The same for drills.", None, env="NOTIFY_PING_DRILL", example='"https://hc-ping.com/UUID"'
+    )
+    ping_prune: Secret | None = setting(
+        "The same for prune.", None, env="NOTIFY_PING_PRUNE", example='"https://hc-ping.com/UUID"'
+    )
+    ping_sync: Secret | None = setting(
+        "The same for sync.", None, env="NOTIFY_PING_SYNC", example='"https://hc-ping.com/UUID"'
+    )
+    mail_to: tuple[str, ...] = setting(
+        "Who gets mail.", (), env="NOTIFY_MAIL_TO", example='["ana@example.org", "ops@example.org"]'
+    )
+    mail_from: str | None = setting(
+        "Its sender; default pgdrill@<this host>.", None, env="NOTIFY_MAIL_FROM", example='"backups@example.org"'
+    )
+    smtp_host: str | None = setting(
+        "The server that takes mail.", None, env="NOTIFY_SMTP_HOST", example='"smtp.example.org"'
+    )
+    smtp_port: Positive | None = setting(
+        "Its port; default 587 with starttls, 465 with tls, 25 with none.", None, env="NOTIFY_SMTP_PORT", example="587"
+    )
+    smtp_security: Literal["starttls", "tls", "none"] = setting(
+        "How the way to it is encrypted: starttls, tls or none.", "starttls", env="NOTIFY_SMTP_SECURITY"
+    )
+    smtp_user: str | None = setting(
+        "Who logs in. The password is in NOTIFY_SMTP_PASSWORD, or the file that NOTIFY_SMTP_PASSWORD_FILE names.",
+        None,
+        env="NOTIFY_SMTP_USER",
+        example='"backups"',
+    )
+    apprise: Secret | None = setting(
+        "URLs for the library apprise, blanks between them; or apprise_env, apprise_file.",
+        None,
+        env="NOTIFY_APPRISE",
+        example='"tgram://TOKEN/CHAT"',
+    )
+    timeout_s: float = setting(
+        "How long a message is tried to be sent.",
+        30.0,
+        key="timeout",
+        env="NOTIFY_TIMEOUT",
+        parse=parse_duration_s,
+        example='"30s"',
+    )
+    state: str = setting("The folder that says how the last runs ended.", "reports/runs", path=True)
+
+    def __post_init__(self) -> None:
+        if self.mail_to and not self.smtp_host:
+            raise ValueError("mail_to is given without smtp_host: say which server takes the mail")
+        if wrong := [one for one in (*self.mail_to, self.mail_from or "a@b") if not _is_address(one)]:
+            raise ValueError(f"{wrong[0]!r} is no mail address")
+        if self.smtp_user and self.smtp_security == "none" and self.smtp_host not in ("localhost", "127.0.0.1", "::1"):
+            raise ValueError("smtp_user with smtp_security none: the password could be read on its way")
+
+
+def _is_address(text: str) -> bool:
+    name, _, site = text.rpartition("@")
+    return bool(name and site) and text.isprintable() and not set(text) & set(" ,;<>")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSettings:
     """One database, by a name of your own."""
 
@@ -248,6 +331,7 @@ class Settings:
     verify: VerifySettings = field(default_factory=VerifySettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     status: StatusSettings = field(default_factory=StatusSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
     databases: Mapping[str, DatabaseSettings] = field(default_factory=dict)
     checks: tuple[SqlCheck, ...] = ()
     suppressions: tuple[Suppression, ...] = ()

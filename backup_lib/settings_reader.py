@@ -101,6 +101,8 @@ class Reader:
         env = field.metadata.get("env")
         if env and (told := self.variable(env)) is not None:
             self.origins[key] = told.origin
+            if _is_secret(hint):
+                return Secret(kind="value", text=told.text)
             return self._value(told.text, hint, field, key, told.origin)
         if _is_secret(hint):
             return self._secret(table, key)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import Field, dataclass, fields
 from typing import Any
 
-from backup_lib.settings import BackupSettings, DatabaseSettings, StatusSettings, VerifySettings
+from backup_lib.settings import BackupSettings, DatabaseSettings, NotifySettings, StatusSettings, VerifySettings
 
 _HEAD = """\
 # The configuration of pgdrill, for this folder. What is commented out is at its default.
@@ -58,6 +58,7 @@ def render_template(answers: Answers) -> str:
         _section(BackupSettings, "[backup]", {"dir": quote(answers.dir)}),
         _section(VerifySettings, "[verify]", {"rto": quote(answers.rto), "rpo": quote(answers.rpo)}),
         _section(StatusSettings, "[status]", {}),
+        _section(NotifySettings, "[notify]", {}),
         _section(DatabaseSettings, f"[databases.{database}]", {"url_env": quote(answers.url_variable)}),
         _CHECKS.format(database=database),
     ]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from backup_lib.catalog import Found
     from backup_lib.configuration import Configuration
     from backup_lib.encryption import Keys
+    from backup_lib.notify.announcing import Announcement
     from verification.drill import Drill
     from verification.evidence.record import Record
     from verification.planning import Plan
@@ -53,6 +54,7 @@ class _State:
     keys: Keys | None = None  # of encrypted archives; None until the archives are chosen
     trouble: pytest.UsageError | None = None  # why no archive could be chosen
     screen: _Screen | None = None  # for progress
+    announcement: Announcement | None = None  # of this run, to people
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -115,6 +117,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput") or not _asks_for_drills(config):
         return
     state.screen = _Screen(config)
+    if not option.collectonly:
+        from verification.telling import begin
+
+        state.announcement = begin(_configuration(config), state.requests, state.remarks.append)
     if option.xmlpath is None and not option.collectonly:
         state.junit = _reports(config) / f".junit-{state.run_id}.xml"
         option.xmlpath = str(state.junit)
@@ -400,6 +406,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     verified = all(state.verdicts.get(name) == "verified" for name in {*state.expected, *state.verdicts})
     if ended_well and not verified and not config.option.collectonly:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if state.announcement is not None:
+        from verification.telling import end
+
+        end(
+            state.announcement,
+            state.remarks.append,
+            expected=state.expected,
+            verdicts=state.verdicts,
+            folders=state.folders,
+            ended_well=session.exitstatus == pytest.ExitCode.OK,
+            interrupted=session.exitstatus == pytest.ExitCode.INTERRUPTED,
+        )
 
 
 def _refresh_metrics(config: pytest.Config) -> str:

@@ -56,6 +56,7 @@ COMMANDS = {
     "sample-backup": ("demo:sample_backup", "Back up a sample database, to try things on."),
     "doctor": ("doctor:doctor", "See whether this machine has what drills need."),
     "install-server": ("servers:install_server", "Bring the programs of a PostgreSQL major."),
+    "notify": ("notify:app", "See whether people can be told how runs end."),
     "schedule": ("schedule:app", "Run backups and drills at their times, or have them run."),
     "completion": ("completion:completion", "Print a script that completes commands, options and archives in a shell."),
     "evidence": ("evidence:app", "Look after the evidence of drills."),

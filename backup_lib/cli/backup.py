@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from backup_lib.cli.announced import announced, note
 from backup_lib.cli.metrics import refresh_configured
 from backup_lib.cli.options import (
     DEFAULT_PLACE,
@@ -23,7 +24,7 @@ from backup_lib.cli.options import (
     choose_recipients,
     read_compression,
 )
-from backup_lib.cli.several import back_up_each, configured_targets
+from backup_lib.cli.several import back_up_each, configured_targets, name_source
 from backup_lib.cli.talk import Progress, put, put_json, render_size, say
 from backup_lib.errors import BackupError
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _Names = list[str] | None
 
 
+@announced("backup", name_source)
 def backup(
     *,
     context: typer.Context,
@@ -155,6 +157,16 @@ def put_result(result: BackupResult, replicas: Sequence[Replica] = (), *, as_jso
     put_concerns(result.manifest.lint)
     _say_failures(replicas)
     facts = describe(result)
+    note(
+        f"{result.name}: {render_size(facts['size_bytes'])}, {facts['rows']:,} rows in {facts['tables']} tables of "
+        f"{facts['database']}"
+    )
+    note(
+        *(
+            f"{concern.severity}: {concern.object}: {concern.what}; next: {concern.hint}"
+            for concern in result.manifest.lint
+        )
+    )
     if as_json:
         put_json(facts | {"places": [asdict(replica) for replica in replicas]})
         return
@@ -173,7 +185,9 @@ def _say_failures(replicas: Sequence[Replica]) -> None:
     failed = [replica for replica in replicas if not replica.is_good]
     for replica in failed:
         say(f"error: not stored in {replica.place}: {replica.detail}")
+        note(f"not stored in {replica.place}: {replica.detail}")
     if failed:
+        note("next: pgdrill sync PLACE PLACE")
         say("hint: when that place is back, give it what it lacks: pgdrill sync PLACE PLACE")
 
 

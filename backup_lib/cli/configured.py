@@ -58,17 +58,25 @@ def lent(configuration: Configuration) -> dict[str, str]:
     found = configuration.variables.from_dotenv()
     for name, value in _variables(configuration):
         if configuration.variables.read(name) is None:
-            found[name] = str(value).lower() if isinstance(value, bool) else str(value)
+            found[name] = _as_text(value)
     return found
 
 
+def _as_text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _variables(configuration: Configuration) -> Iterator[tuple[str, object]]:
-    """The settings that a variable sets too, where they are not at their defaults."""
+    """The settings that a variable sets too, where they are not at their defaults; secrets stay where they are."""
+    from backup_lib.setting_types import Secret
+
     for part in fields(configuration.settings):
         section = getattr(configuration.settings, part.name)
         for field in fields(section) if is_dataclass(section) else ():
             value = getattr(section, field.name)
-            if field.metadata["env"] and value != field.default:
+            if field.metadata["env"] and value != field.default and not isinstance(value, Secret):
                 yield field.metadata["env"], value
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from backup_lib.cli.announced import announced, note
 from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups
 from backup_lib.cli.talk import put, put_json, render_columns, render_size, say
 from backup_lib.errors import BackupError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _WORDS = {"keep": "keep", "delete": "delete", "quarantine": "set aside"}
 
 
+@announced("prune", lambda given: given["backups"])
 def prune(
     *,
     backups: Backups = DEFAULT_PLACE,
@@ -77,6 +79,7 @@ def prune(
         put_json({"dry_run": dry_run, "archives": [_describe(item) for item in planned]})
     else:
         _put(planned, dry_run=dry_run)
+    note(*(f"{item.found.name}: {item.failure}" for item in planned if item.failure), _sum_up(planned, dry_run=dry_run))
     _warn(planned)
     if any(item.failure for item in planned):
         raise typer.Exit(BackupError.exit_status)
@@ -107,12 +110,16 @@ def _put(planned: Sequence[Planned], *, dry_run: bool) -> None:
     ]
     if rows:
         put(render_columns(("", "archive", "size", "because"), rows, right=[2]) + "\n")
+    put(_sum_up(planned, dry_run=dry_run))
+
+
+def _sum_up(planned: Sequence[Planned], *, dry_run: bool) -> str:
     done = [item for item in planned if not item.failure]
     deleted = [item for item in done if item.action == "delete"]
     aside = [item for item in done if item.action == "quarantine"]
     freed = render_size(sum(item.found.size_bytes for item in deleted))
     would = "would be " if dry_run else ""
-    put(
+    return (
         f"{len(deleted)} {would}deleted ({freed}), {len(aside)} {would}set aside, "
         f"{len(planned) - len(deleted) - len(aside)} kept"
     )
@@ -123,4 +130,6 @@ def _warn(planned: Sequence[Planned]) -> None:
     groups = {(item.found.database, item.found.kind) for item in planned if item.found.database and item.found.kind}
     proved = {(item.found.database, item.found.kind) for item in planned if item.standing == "verified"}
     for database, kind in sorted(groups - proved, key=str):
-        say(f"warning: no {kind} archive of {database} is verified, so none is deleted; verify one: pgdrill verify")
+        warning = f"no {kind} archive of {database} is verified, so none is deleted; verify one: pgdrill verify"
+        say(f"warning: {warning}")
+        note(warning)

@@ -12,12 +12,13 @@ import typer
 from backup_lib.cli.metrics import refresh_configured
 from backup_lib.cli.options import AsJson
 from backup_lib.cli.talk import put, put_json, say
+from backup_lib.cli.telling import Teller
 from backup_lib.errors import BackupError, UsageError
 
 if TYPE_CHECKING:
     from backup_lib.configuration import Configuration
     from backup_lib.cron import Cron
-    from backup_lib.scheduler import Runner, Task
+    from backup_lib.scheduler import Command, Runner, Task
     from backup_lib.timers import Plan
 
 app = typer.Typer(
@@ -134,9 +135,9 @@ def run_(
 
     found = _configuration()
     tasks = _tasks(found, backup, drill, tz)
-    status = run_loop(
-        tasks, Path(found.settings.schedule.state), _runner(found), _say_in_time, noted=refresh_configured
-    )
+    teller = Teller(found, _say_in_time)
+    state, run = Path(found.settings.schedule.state), _runner(found, teller)
+    status = run_loop(tasks, state, run, _say_in_time, listener=teller, noted=refresh_configured)
     raise typer.Exit(status)
 
 
@@ -152,7 +153,9 @@ def once(task: Annotated[str, typer.Argument(metavar="backup|drill", help="What 
     if task not in tasks:
         raise UsageError(f"{task} is not scheduled", hint=f"one of {', '.join(tasks)}")
     state = Path(found.settings.schedule.state)
-    status = run_task(tasks[task], datetime.now(UTC), state, _runner(found), _say_in_time, noted=refresh_configured)
+    teller = Teller(found, _say_in_time)
+    run, now = _runner(found, teller), datetime.now(UTC)
+    status = run_task(tasks[task], now, state, run, _say_in_time, listener=teller, noted=refresh_configured)
     raise typer.Exit(status)
 
 
@@ -222,12 +225,19 @@ def _tasks(found: Configuration, backup: str | None, drill: str | None, tz: str 
     return [Task(name=name, cron=cron, commands=commands[name]) for name, cron in crons.items()]
 
 
-def _runner(found: Configuration) -> Runner:
+def _runner(found: Configuration, teller: Teller) -> Runner:
     """Runs pgdrill with the variables of `.env` too, and the folder of archives that is configured."""
     from backup_lib.process import passthrough
 
     environment = found.variables.from_dotenv() | {"BACKUP_DIR": found.settings.backup.dir}
-    return lambda command: passthrough([*_PROGRAM, *command], env=environment)
+
+    def run(command: Command) -> int:
+        with teller.listening() as variables:
+            status = passthrough([*_PROGRAM, *command], env=environment | variables)
+            teller.ended(command, status)
+        return status
+
+    return run
 
 
 def _plan(backup: str | None, drill: str | None, tz: str | None, *, image: str = "") -> Plan:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from backup_lib.cli.announced import note
 from backup_lib.cli.configured import load
 from backup_lib.cli.talk import say, say_error
 from backup_lib.errors import BackupError
@@ -44,12 +46,33 @@ def back_up_each(targets: Sequence[Target], backup: Callable[..., None]) -> None
                 raise
             say(f"database {target.label}, {target.kind}:")
             say_error(exc)
+            note(f"{target.label}, {target.kind}: {exc.message}", *([f"next: {exc.hint}"] if exc.hint else []))
             failed.append(exc.exit_status)
         except typer.Exit as exc:  # one of its places did not get it, and that is said already
             failed.append(exc.exit_code)
     if failed:
         say(f"{len(failed)} of {len(targets)} backups failed")
         raise typer.Exit(max(failed))
+
+
+def name_source(parameters: Mapping[str, Any]) -> str:
+    """What `pgdrill backup` is about, for people: `shop`, or `shop, schema` where that is not all of it."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    from backup_lib.dsn import dsn_from_environment, normalise_dsn
+
+    dsn, context = parameters["dsn"], parameters["context"]
+    names = list(parameters["databases"] or ())
+    if not names and dsn is None and context.obj is not None:
+        names = list(context.obj.settings.databases)
+    if not names:
+        try:
+            found = dsn_from_environment(os.environ) if dsn is None else normalise_dsn(dsn)
+        except BackupError:  # said by the command itself
+            found = ""
+        names = [str(conninfo_to_dict(found).get("dbname") or "")]
+    kind = [] if parameters["kind"] == "full" else [parameters["kind"]]
+    return ", ".join(filter(None, (*names, *kind)))
 
 
 def _is_said(context: typer.Context, name: str) -> bool:

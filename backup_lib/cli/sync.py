@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from backup_lib.cli.announced import announced, note
 from backup_lib.cli.options import AsJson
 from backup_lib.cli.talk import put, put_json, render_columns
 from backup_lib.errors import BackupError, UsageError
 
 
+@announced("sync", lambda given: ", ".join(given["places"]))
 def sync(
     places: Annotated[
         list[str], typer.Argument(metavar="PLACE PLACE…", help="Folders or URLs, such as s3://bucket/prefix.")
@@ -38,6 +41,14 @@ def sync(
     else:
         rows = [(r.status, r.name, r.place, r.detail) for r in replicas]
         put(render_columns(("", "archive", "place", ""), rows))
+    note(
+        *(
+            f"{r.status}: {r.name} in {r.place}: {r.detail}"
+            for r in replicas
+            if r.status in ("failed", "conflict", "damaged")
+        )
+    )
+    note(", ".join(f"{count} {status}" for status, count in Counter(r.status for r in replicas).items()))
     statuses = {replica.status for replica in replicas}
     if "failed" in statuses:
         raise typer.Exit(BackupError.exit_status)

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from backup_lib.cli.announced import announced, note
 from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups, Identities, choose_keys
 from backup_lib.cli.talk import put_json
 from backup_lib.errors import BackupError, DamagedArchiveError, DamagedManifestError, UsageError, WrongKeyError
 
 if TYPE_CHECKING:
     from backup_lib.catalog import Found
-    from backup_lib.cli.suite import Outcome
+    from backup_lib.cli.suite import Drilled, Outcome
     from backup_lib.encryption import Keys
     from backup_lib.manifest import Manifest
 
 _UNSEEDED = 0  # which ones `random` picks here does not matter: the suite picks for itself
 
 
+@announced("drill", lambda given: ", ".join(given["archives"] or ["latest"]))
 def verify(
     archives: Annotated[
         list[str] | None,
@@ -92,6 +94,7 @@ def verify(
     arguments += [f"--identity={path}" for path in identities or ()]
     arguments += ["--prove"] if prove else []
     outcome = run_suite(arguments, output=sys.stderr.fileno() if as_json else None)
+    note(*(line for drill in outcome.drills for line in sum_up(drill)))
     if as_json:
         put_json(_describe(outcome))
     raise typer.Exit(outcome.exit_status)
@@ -128,6 +131,19 @@ def _manifest_of(archive: Found) -> Manifest | None:
     with suppress(DamagedManifestError):
         return parse_manifest(b"".join(archive.store.open_read(archive.manifest_name)))
     return None
+
+
+def sum_up(drill: Drilled) -> Iterator[str]:
+    """Its verdict, and its findings with the next command."""
+    from backup_lib.notify.notice import sum_up_findings
+
+    if drill.record is None:
+        yield f"COULD NOT VERIFY {drill.archive}: none of its checks ran to the end"
+        return
+    yield f"{drill.verdict.replace('_', ' ').upper()} {drill.archive}: {drill.record.summary}"
+    yield from sum_up_findings(drill.record.findings)
+    if drill.verdict != "verified":
+        yield f"report: {drill.folder}/report.html"
 
 
 def _describe(outcome: Outcome) -> dict[str, object]:
