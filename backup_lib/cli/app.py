@@ -44,6 +44,10 @@ COMMANDS = {
         "metrics:metrics",
         "Print or write the status as metrics for Prometheus, or what alerts on them and shows them.",
     ),
+    "checklist": (
+        "checklist:checklist",
+        "Go through the daily, weekly or monthly checklist, tick what is proved, and keep the record.",
+    ),
     "prune": (
         "prune:prune",
         "Delete old archives; only verified ones count, and the newest verified one is never deleted.",

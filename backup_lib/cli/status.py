@@ -12,8 +12,9 @@ from backup_lib.cli.options import AsJson
 from backup_lib.cli.talk import put, put_json, render_age, render_columns, render_size
 
 if TYPE_CHECKING:
+    from backup_lib.monitor.known import ArchiveView
     from backup_lib.monitor.room import PlaceStatus
-    from backup_lib.monitor.series import ArchiveView, Series
+    from backup_lib.monitor.series import Series
     from backup_lib.monitor.status import Status, TaskStatus
 
 _WORDS = {"ok": "ok", "problem": "PROBLEM", "unknown": "UNKNOWN"}

@@ -140,14 +140,13 @@ def _ledger(found: Found) -> Ledger:
 def read_promises(archives: Sequence[Archive]) -> Mapping[str, Promise]:
     """What their manifests say, by the archive's name; one that is damaged, or not there, says nothing."""
     with ThreadPoolExecutor(_REQUESTS, thread_name_prefix="pgdrill-manifest") as pool:
-        told = pool.map(_promise, archives)
+        told = pool.map(read_promise, [archive.found for archive in archives])
         return {
             archive.found.name: promise for archive, promise in zip(archives, told, strict=True) if promise is not None
         }
 
 
-def _promise(archive: Archive) -> Promise | None:
-    found = archive.found
+def read_promise(found: Found) -> Promise | None:
     if not found.has_manifest:
         return None
     try:

@@ -28,6 +28,7 @@ class Measured:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
     problems: tuple[Problem, ...] = ()
+    usual_bytes: float | None = None  # the median; None where the size was not judged
     notes: tuple[str, ...] = ()  # what was not judged, and changes that are no fault by themselves
 
 
@@ -38,24 +39,26 @@ def check_drift(newest: Measured, history: Sequence[Measured], settings: StatusS
     """
     problems: list[Problem] = []
     few: dict[str, int] = {}
+    usual_bytes = None
     alike = [one for one in history[:WINDOW] if one.packing == newest.packing]
     if len(alike) < settings.history:
         few["size"] = len(alike)
     else:
-        usual = median(one.size_bytes for one in alike)
-        if problem := _fall("size", newest, newest.size_bytes, usual, settings.size_drop, "bytes"):
+        usual_bytes = median(one.size_bytes for one in alike)
+        if problem := _fall("size", newest, newest.size_bytes, usual_bytes, settings.size_drop, "bytes"):
             problems.append(problem)
     counted = [one.rows for one in history[:WINDOW] if one.rows is not None]
     if newest.rows is None:
-        return Drift(problems=tuple(problems), notes=(*_too_few(few, settings), _UNTOLD))
+        return Drift(problems=tuple(problems), notes=(*_too_few(few, settings), _UNTOLD), usual_bytes=usual_bytes)
     if len(counted) < settings.history:
         few["rows"] = len(counted)
-        return Drift(problems=tuple(problems), notes=tuple(_too_few(few, settings)))
+        return Drift(problems=tuple(problems), notes=tuple(_too_few(few, settings)), usual_bytes=usual_bytes)
     usual = median(sum(rows.values()) for rows in counted)
     if problem := _fall("rows", newest, sum(newest.rows.values()), usual, settings.rows_drop, "rows"):
         problems.append(problem)
     problems += _emptied(newest, newest.rows, counted, settings)
-    return Drift(problems=tuple(problems), notes=(*_too_few(few, settings), *_gone(newest.rows, counted)))
+    notes = (*_too_few(few, settings), *_gone(newest.rows, counted))
+    return Drift(problems=tuple(problems), notes=notes, usual_bytes=usual_bytes)
 
 
 def _too_few(few: Mapping[str, int], settings: StatusSettings) -> Iterator[str]:

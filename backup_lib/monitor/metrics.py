@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from backup_lib.configuration import Configuration
 from backup_lib.errors import BackupError, StoreError, UsageError
+from backup_lib.monitor.known import ArchiveView, DrillView
 from backup_lib.monitor.records import DrillRecord
 from backup_lib.monitor.room import PlaceStatus
-from backup_lib.monitor.series import ArchiveView, DrillView, Series
+from backup_lib.monitor.series import Series
 from backup_lib.monitor.status import Status, TaskStatus, examine
 
 if TYPE_CHECKING:

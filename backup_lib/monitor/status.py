@@ -22,10 +22,11 @@ from backup_lib.monitor.expected import (
     limits,
     places_of,
 )
+from backup_lib.monitor.known import Known
 from backup_lib.monitor.problem import CLOCK_SKEW, Problem, Verdict, verdict_of
 from backup_lib.monitor.records import find_record
 from backup_lib.monitor.room import PlaceStatus, judge_room, unreadable
-from backup_lib.monitor.series import Known, Series, judge, last_drill
+from backup_lib.monitor.series import Series, judge, last_drill
 from backup_lib.places import open_place
 from backup_lib.scheduler import Run, Task, check_health, crons_of, due_at, read_state
 from backup_lib.store import LocalStore, Store

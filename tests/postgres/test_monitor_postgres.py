@@ -27,7 +27,9 @@ def test_a_table_that_is_emptied_after_a_good_drill_is_a_problem(
         return examine(load_configuration({"DATABASE_URL": dsn}, tmp_path), now=datetime.now(UTC))
 
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "pgdrill.toml").write_text('[status]\nmetrics = "x.prom"\n')
+    (tmp_path / "pgdrill.toml").write_text(
+        '[status]\nmetrics = "x.prom"\n[verify]\nsandbox = "embedded"\nlevel = "restore"\n'
+    )
     execute(dsn, "CREATE TABLE rates AS SELECT generate_series(1, 3) AS rate")
     assert [problem.code for problem in status().problems] == ["missing"]
     for _ in range(4):
@@ -36,9 +38,9 @@ def test_a_table_that_is_emptied_after_a_good_drill_is_a_problem(
     assert re.search(r"^pgdrill_backup_last_rows\{.*\} 503", (tmp_path / "x.prom").read_text(), re.MULTILINE)
     unproved = status()
     assert [problem.code for problem in unproved.problems] == ["never-verified"]
-    newest = unproved.series[0].newest
-    assert newest
-    assert pgdrill("verify", newest.address, "--sandbox", "embedded", "--level", "restore").returncode == 0
+    listed = pgdrill("checklist", "weekly", "--drill", dsn=dsn)
+    assert (listed.returncode, "[x] Prove that an archive restores: proved" in listed.stdout) == (0, True), listed
+    assert len(list((tmp_path / "reports" / "checklists").glob("*-weekly.md"))) == 1
     told = (tmp_path / "x.prom").read_text()
     assert re.search(r"^restore_drill_last_result\{.*\} 0", told, re.MULTILINE)
     assert re.search(r'^restore_drill_duration_seconds\{.*phase="data"\}', told, re.MULTILINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,8 +15,6 @@ from backup_lib.archive import build_name
 from backup_lib.ledger import Entry, Ledger, write_ledger
 from backup_lib.manifest import SUFFIX, Kind, render_manifest
 from backup_lib.store import LocalStore
-
-A = "a" * 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +35,17 @@ class Shelf:
         rows: Mapping[str, int] | None = None,
         promised: int | None = None,
         manifest: bytes | None = None,
+        begins: bytes = b"",
         drill: Entry | None = None,
     ) -> str:
-        """:param promised: the size its manifest tells; `manifest`: what lies there instead, b"" for none."""
+        """:param promised: the size its manifest tells; `manifest`: what lies there instead, b"" for none.
+        :param begins: what its bytes begin with; all others are 0.
+        """
         at = self.now - timedelta(hours=age_h)
         name = build_name(database, at, kind=kind, format="plain", compression="gzip")
         self.folder.mkdir(exist_ok=True)
-        (self.folder / name).write_bytes(bytes(size))
+        data = begins + bytes(size - len(begins))
+        (self.folder / name).write_bytes(data)
         whole = a_manifest(database=database)
         assert whole.archive
         told = replace(
@@ -52,7 +55,7 @@ class Shelf:
                 name=name,
                 kind=kind,
                 size_bytes=size if promised is None else promised,
-                sha256=A,
+                sha256=hashlib.sha256(data).hexdigest(),
                 started_at=at,
                 finished_at=at + timedelta(seconds=30),
             ),
@@ -73,16 +76,17 @@ class Shelf:
         verdict: str = "verified",
         causes: tuple[str, ...] = (),
         size: int = 1000,
-        sha256: str = A,
+        sha256: str = "",
+        level: str = "full",
         drill_id: str = "d1",
     ) -> Entry:
         return Entry(
             drill_id=drill_id,
             verdict=verdict,  # type: ignore[arg-type]
-            level="full",
+            level=level,
             causes=causes,
             finished_at=self.now - timedelta(hours=age_h),
-            sha256=sha256,
+            sha256=sha256 or hashlib.sha256(bytes(size)).hexdigest(),
             size_bytes=size,
             pgdrill="0.1.0",
         )
