@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from backup_lib.errors import UsageError
+from backup_lib.errors import NoDatabaseError, UsageError
 from backup_lib.variables import read_variable
 
 # Equal data gives equal text only under equal settings. Not lc_monetary: money written in C would be read
@@ -37,7 +37,8 @@ def dsn_from_environment(env: Mapping[str, str]) -> str:
     """The connection string that the environment names: `DATABASE_URL`, else `POSTGRES_*`, else `PG*`.
 
     Each may be a file instead, by the name with `_FILE`. An empty variable counts as unset.
-    :raises UsageError: when none of them is set, or a file cannot be read.
+    :raises NoDatabaseError: when none of them is set.
+    :raises UsageError: when a file cannot be read, or a URL.
     """
     if url := read_variable(env, "DATABASE_URL"):
         return normalise_dsn(url)
@@ -47,7 +48,7 @@ def dsn_from_environment(env: Mapping[str, str]) -> str:
         if (value := next(filter(None, (read_variable(env, name) for name in names)), None))
     }
     if not found.keys() - {"password", "port"}:
-        raise UsageError(
+        raise NoDatabaseError(
             "no database is named",
             hint="set DATABASE_URL=postgresql://USER@HOST/DATABASE and PGPASSWORD, or POSTGRES_HOST, "
             "POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 TAKE_ANOTHER = "it was altered after it was made, or copied badly: take another copy of it"
 
 
@@ -31,6 +33,10 @@ class UsageError(BackupError):
     exit_status = 2
 
 
+class NoDatabaseError(UsageError):
+    """No database is named, by any option, variable or file."""
+
+
 class ProgramError(BackupError):
     """A program could not be started, exited with a failure, or ran out of time."""
 
@@ -41,6 +47,20 @@ class ServerError(BackupError):
 
 class SourceError(BackupError):
     """The database to back up cannot be reached, or may not be read whole."""
+
+
+Unreachable = Literal[
+    "wrong-password", "no-role", "no-database", "may-not-connect", "not-let-in", "unknown-host", "unreachable",
+    "starting", "busy", "pooler", "other",
+]  # fmt: skip
+
+
+class UnreachableError(SourceError):
+    """No session with the database could be had; `cause` tells which of the usual reasons it is."""
+
+    def __init__(self, message: str, hint: str = "", cause: Unreachable = "other") -> None:
+        super().__init__(message, hint)
+        self.cause: Unreachable = cause
 
 
 class ConcernsError(SourceError):

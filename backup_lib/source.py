@@ -16,7 +16,7 @@ from psycopg import sql
 
 from backup_lib import catalog_sql, cluster, manifest
 from backup_lib.dsn import PINS, ClientTarget, client_target, normalise_dsn
-from backup_lib.errors import SourceError
+from backup_lib.errors import SourceError, Unreachable, UnreachableError
 from backup_lib.manifest import Environment, Extension, Globals
 from backup_lib.traits import Traits, read_traits
 
@@ -295,7 +295,7 @@ def _session(conn: Connection, dsn: str) -> SourceSession:
     # The first query takes the snapshot; the clock is read just after it.
     at, exported = _row(conn, "SELECT clock_timestamp(), pg_export_snapshot()")
     tables = tuple(list_tables(conn))
-    _require_all_rows(tables, conn.info.user)
+    require_all_rows(tables, conn.info.user)
     (system_identifier,) = _row(conn, catalog_sql.SYSTEM_IDENTIFIER)
     database, version, role, bootstrap, recovery, lsn, lag = _row(conn, catalog_sql.SOURCE)
     facts = manifest.Source(
@@ -336,25 +336,56 @@ def connect(dsn: str) -> Iterator[Connection]:
         yield conn
 
 
-_REASONS = (
-    (r"password authentication failed|no password supplied", "set PGPASSWORD, or mend the password in DATABASE_URL"),
-    (r"database .* does not exist", "name one of those that `psql --list` shows: DATABASE_URL or POSTGRES_DB"),
-    (r"role .* does not exist", "name a role of that server: DATABASE_URL or POSTGRES_USER"),
-    (r"translate host name|resolve host|Name or service", "mend the host's name in DATABASE_URL or POSTGRES_HOST"),
-    (r"refused|No such file|timeout|timed out|unreachable", "start the server, or mend host and port"),
-    (r"pg_hba\.conf", "let this host and role in by a line in the server's pg_hba.conf, and reload it"),
-    (r"starting up|shutting down", "try again in a minute"),
-    (r"too many|connection slots", "try again later, or raise max_connections"),
-    (r"unsupported startup parameter", "connect to the server itself, not through a pooler"),
+# By the server's words, since nothing else of a refused session comes through; of Spanish servers too.
+_REASONS: tuple[tuple[str, Unreachable, str], ...] = (
+    (
+        r"password authentication failed|no password supplied|autentificación password falló",
+        "wrong-password",
+        "set PGPASSWORD, or mend the password in DATABASE_URL",
+    ),
+    (
+        r"permission denied for database|permiso denegado a la base de datos",
+        "may-not-connect",
+        "run as the database's owner: GRANT CONNECT ON DATABASE name TO role",
+    ),
+    (
+        r"database .* does not exist|no existe la base de datos",
+        "no-database",
+        "name one of those that `psql --list` shows: DATABASE_URL or POSTGRES_DB",
+    ),
+    (
+        r"role .* does not exist|no existe el rol",
+        "no-role",
+        "name a role of that server: DATABASE_URL or POSTGRES_USER",
+    ),
+    (
+        r"translate host name|resolve host|Name or service",
+        "unknown-host",
+        "mend the host's name in DATABASE_URL or POSTGRES_HOST",
+    ),
+    (
+        r"refused|No such file|timeout|timed out|unreachable",
+        "unreachable",
+        "start the server, or mend host and port",
+    ),
+    (
+        r"pg_hba\.conf",
+        "not-let-in",
+        "let this host and role in by a line in the server's pg_hba.conf, and reload it",
+    ),
+    (r"starting up|shutting down", "starting", "try again in a minute"),
+    (r"too many|connection slots", "busy", "try again later, or raise max_connections"),
+    (r"unsupported startup parameter", "pooler", "connect to the server itself, not through a pooler"),
 )
 
 
-def _unreachable(exc: psycopg.OperationalError, password: str) -> SourceError:
+def _unreachable(exc: psycopg.OperationalError, password: str) -> UnreachableError:
     message = " ".join(str(exc).split())
     if password:
         message = message.replace(password, "***")
-    hint = next((hint for pattern, hint in _REASONS if re.search(pattern, message)), "see the server's log")
-    return SourceError(f"the source cannot be reached: {message}", hint=hint)
+    reasons = ((cause, hint) for pattern, cause, hint in _REASONS if re.search(pattern, message))
+    cause, hint = next(reasons, ("other", "see the server's log"))
+    return UnreachableError(f"the source cannot be reached: {message}", hint, cause)
 
 
 def _join(conn: Connection, snapshot: str) -> None:
@@ -367,8 +398,11 @@ def _join(conn: Connection, snapshot: str) -> None:
         ) from exc
 
 
-def _require_all_rows(tables: Sequence[Table], role: str) -> None:
-    """pg_dump would fail as well, but late, and naming one table only."""
+def require_all_rows(tables: Sequence[Table], role: str) -> None:
+    """pg_dump would fail as well, but late, and naming one table only.
+
+    :raises SourceError: when it may not read all of them, or not all of their rows.
+    """
     unreadable = [table.label for table in tables if not (table.readable or table.is_member)]
     if unreadable:
         raise SourceError(

@@ -3,57 +3,57 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups, Dsn, choose_dsn
-from backup_lib.cli.talk import put, put_json, render_size
-from backup_lib.errors import ProgramError, StoreError, UsageError
+from backup_lib.cli.talk import put, put_json
+from backup_lib.errors import BackupError, NoDatabaseError, ProgramError, UsageError
 
-_LITTLE_ROOM_BYTES = 2 << 30
-_CONNECT_S = 5
+if TYPE_CHECKING:
+    from backup_lib.checkup import Examined
+
 _ENGINE_S = 60
-_COULD_NOT_STATUS = 3
+_NOT_NAMED = "not-named"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examined:
-    """One thing a drill may need."""
-
-    what: str
-    status: Literal["ok", "missing", "warning"]
-    detail: str
-    hint: str = ""
-    restores: bool = False  # it can restore an archive of some major
-
-
-def doctor(*, backups: Backups = DEFAULT_PLACE, dsn: Dsn = None, as_json: AsJson = False) -> None:
+def doctor(
+    *, context: typer.Context, backups: Backups = DEFAULT_PLACE, dsn: Dsn = None, as_json: AsJson = False
+) -> None:
     """See whether this machine has what drills need.
 
-    Exits 0 if archives of some major can be drilled, else 3.
+    And whether the next backup can be made: space, permissions, database, password, version.
+    Exits 3 if no archive can be drilled, or if a database is named and cannot be backed up.
     """
-    examined = [*_servers(), *_containers(), _encryption(), *_place(backups), _database(dsn)]
+    databases = list(_databases(context, dsn))
+    examined = [*_servers(), *_containers(), _encryption(), *_place(backups), *databases]
     able = any(item.restores for item in examined)
+    # Where no database is named, nothing is backed up: archives that may only be read can be drilled.
+    named = all(item.cause != _NOT_NAMED for item in databases)
+    blocked = [item.what for item in examined if item.blocks] if named else []
     if as_json:
-        put_json({"able": able, "examined": [asdict(item) for item in examined]})
+        put_json({"able": able, "blocked": blocked, "examined": [asdict(item) for item in examined]})
     else:
         for item in examined:
             put(f"{item.status:8}{item.what}: {item.detail}")
             if item.hint:
                 put(f"{'':8}hint: {item.hint}")
         put("\narchives can be drilled here" if able else "\nno archive can be drilled here")
-    raise typer.Exit(0 if able else _COULD_NOT_STATUS)
+        if blocked:
+            put(f"no backup can be made: {', '.join(blocked)}")
+        elif named:
+            put("a backup can be made")
+    raise typer.Exit(0 if able and not blocked else BackupError.exit_status)
 
 
 def _servers() -> Iterator[Examined]:
+    from backup_lib.checkup import Examined
     from backup_lib.server_programs import NEWEST_MAJOR, OLDEST_MAJOR, find_programs
 
     found = find_programs()
@@ -76,6 +76,7 @@ def _servers() -> Iterator[Examined]:
 
 def _containers() -> Iterator[Examined]:
     """Asked of the suite, which is a program of its own."""
+    from backup_lib.checkup import Examined
     from backup_lib.process import run
 
     try:
@@ -98,6 +99,7 @@ def _containers() -> Iterator[Examined]:
 
 
 def _encryption() -> Examined:
+    from backup_lib.checkup import Examined
     from backup_lib.encryption import is_installed
 
     if is_installed():
@@ -107,65 +109,28 @@ def _encryption() -> Examined:
 
 
 def _place(backups: str) -> Iterator[Examined]:
+    from backup_lib.checkup import examine_place, examine_room
     from backup_lib.places import open_place
-    from backup_lib.store import LocalStore
 
-    place = open_place(backups)
-    if isinstance(place, LocalStore):
-        yield from _backup_folder(place.folder)
-        yield from _room(place.folder)
-        return
-    what = f"place {place.location}"
-    try:
-        yield Examined(what=what, status="ok", detail=f"{len(place.items())} files")
-    except StoreError as exc:
-        yield Examined(what=what, status="warning", detail=exc.message, hint=exc.hint)
-    yield from _room(None)
+    yield from examine_place(open_place(backups))
+    yield examine_room("room for sandboxes", Path(tempfile.gettempdir()), "TMPDIR")
 
 
-def _backup_folder(folder: Path) -> Iterator[Examined]:
-    what = f"backup folder {folder}"
-    if not folder.is_dir():
-        yield Examined(what=what, status="missing", detail="no such folder", hint=f"pgdrill backup --to {folder}")
-        return
-    if not os.access(folder, os.R_OK | os.X_OK):
-        yield Examined(what=what, status="warning", detail="cannot be read", hint=f"chown it to {os.geteuid()}")
-        return
-    wide = [path for path in (folder, *folder.iterdir()) if not path.is_symlink() and path.stat().st_mode & 0o077]
-    if wide:
-        detail = f"others may read {wide[0]}" + (f" and {len(wide) - 1} more" if len(wide) > 1 else "")
-        yield Examined(what=what, status="warning", detail=detail, hint=f"chmod -R go= {folder}")
-    else:
-        yield Examined(what=what, status="ok", detail="private")
+def _databases(context: typer.Context, given: str | None) -> Iterator[Examined]:
+    """The one that is named, else all that are configured, else the environment's."""
+    from backup_lib.checkup import Examined, examine_database
+    from backup_lib.targets import choose_targets
 
-
-def _room(backups: Path | None) -> Iterator[Examined]:
-    for what, path in (("room for backups", backups), ("room for sandboxes", Path(tempfile.gettempdir()))):
-        if path is None:
-            continue
-        there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
-        free = shutil.disk_usage(there).free
-        little = free < _LITTLE_ROOM_BYTES
-        yield Examined(
-            what=what,
-            status="warning" if little else "ok",
-            detail=f"{render_size(free)} free at {there}",
-            hint=("set TMPDIR" if path != backups else "set BACKUP_DIR") + " to where there is room" if little else "",
-        )
-
-
-def _database(given: str | None) -> Examined:
-    import psycopg
-
-    try:
-        dsn = choose_dsn(given)
-    except UsageError as exc:
-        return Examined(what="database", status="warning", detail=exc.message, hint=exc.hint)
-    try:
-        with psycopg.connect(dsn, connect_timeout=_CONNECT_S, application_name="pgdrill doctor") as conn:
-            version = conn.info.parameter_status("server_version")
-            detail = f"{conn.info.dbname} on {conn.info.host}, PostgreSQL {version}"
-    except psycopg.OperationalError as exc:
-        reason = " ".join(str(exc).split())
-        return Examined(what="database", status="missing", detail=reason, hint="see that it runs and lets you in")
-    return Examined(what="database", status="ok", detail=detail)
+    configured = context.obj.settings.databases if context.obj and given is None else ()
+    for label in configured or ("",):
+        try:
+            dsn = str(choose_targets(context.obj, [label], kind="full")[0].dsn) if label else choose_dsn(given)
+        except NoDatabaseError as exc:
+            yield Examined(what="database", status="warning", detail=exc.message, hint=exc.hint, cause=_NOT_NAMED)
+        except UsageError as exc:
+            what = f"database {label}".rstrip()
+            yield Examined(
+                what=what, status="missing", detail=exc.message, hint=exc.hint, cause="configuration", blocks=True
+            )
+        else:
+            yield from examine_database(dsn, label)
