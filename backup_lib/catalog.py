@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from backup_lib.bundle import Bundle
 from backup_lib.errors import NoSuchArchiveError, StoreError, UsageError
 from backup_lib.listing import Found, Listing, TimeOrigin, look_at, look_into, newest_first
 from backup_lib.object_store import SCHEMES
@@ -17,14 +18,15 @@ from backup_lib.store import LocalStore, Store
 __all__ = ["Found", "TimeOrigin", "list_archives", "look_into", "newest_first", "resolve"]
 
 
-def list_archives(place: Store | Path | str, *, by_name: bool = False) -> list[Found]:
+def list_archives(place: Store | Path | str, *, by_name: bool = False, bundled: bool = True) -> list[Found]:
     """All archives there, the newest first. Damaged and empty ones are among them: they are to be found out.
 
     :param by_name: believe our own kind of name, and open none of these files; `look_into` does so later. Then a
         listing is all that is asked of the place, unless there are files with other names.
+    :param bundled: also those in the place's bundles.
     :raises StoreError: when the place does not exist or cannot be read.
     """
-    found = Listing(open_place(place)).archives()
+    found = Listing(open_place(place), bundled=bundled).archives()
     return found if by_name else newest_first(look_into(found))
 
 
@@ -89,13 +91,15 @@ def _by_path(request: str) -> list[Found] | None:
         if not chosen:
             names = [archive.name for archive in listed]
             raise NoSuchArchiveError(f"{request} does not exist", hint=_offer(path.name, names, str(path.parent)))
-        return chosen
+        return look_into(chosen)
     if path.is_dir() and not (path / "toc.dat").exists():
         raise NoSuchArchiveError(
             f"{request} is a folder, and no directory archive",
             hint=f"to look for archives in it: --backups {request}",
         )
     store = LocalStore(path.absolute().parent)
+    if inside := _all_in(open_place(path)):
+        return inside
     return [look_at(store, store.item(path.name))]
 
 
@@ -107,6 +111,8 @@ def _by_url(request: str) -> list[Found]:
             f"{request} names no archive",
             hint="write s3://bucket/prefix/NAME, or --backups s3://bucket/prefix; else copy it here",
         )
+    if inside := _all_in(open_place(request)):
+        return inside
     store = open_place(place)
     listed = _listing_or_none(store).archives()
     chosen = [archive for archive in listed if fnmatch.fnmatchcase(archive.name, name)]
@@ -116,6 +122,11 @@ def _by_url(request: str) -> list[Found]:
         names = [archive.name for archive in listed]
         raise NoSuchArchiveError(f"{request} does not exist", hint=_offer(name, names, store.location))
     return look_into(chosen)
+
+
+def _all_in(place: Store) -> list[Found]:
+    """What lies in a bundle; nothing of any other place."""
+    return list_archives(place) if isinstance(place, Bundle) else []
 
 
 def _listed_in(folder: Path) -> list[Found]:

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from backup_lib import manifest
 from backup_lib.archive import name_prefix
+from backup_lib.bundle import FOLDER, INDEX, is_bundle_name
 from backup_lib.catalog import Found, list_archives
 from backup_lib.errors import BackupError
 from backup_lib.ledger import SUFFIX, Ledger, Standing, digest_stored, read_ledger, write_ledger
@@ -51,8 +52,14 @@ class _Judged:
             database=found.database,
             kind=found.kind,
             standing=self.standing,
-            quarantined_at=(self.ledger.quarantined_at or found.taken_at) if self.quarantined else None,
+            quarantined_at=(self.ledger.quarantined_at or found.taken_at) if self.quarantined else self._failed_at,
         )
+
+    @property
+    def _failed_at(self) -> datetime | None:
+        """In a bundle nothing is set aside: what failed its drill there waits as if it were."""
+        entry = self.ledger.conclusion(size_bytes=self.found.size_bytes)
+        return entry.finished_at if entry and self.found.bundle and self.standing == "failed" else None
 
 
 def plan_expiry(place: Store, policy: Policy, *, now: datetime) -> list[Planned]:
@@ -69,6 +76,7 @@ def plan_expiry(place: Store, policy: Policy, *, now: datetime) -> list[Planned]
     hashed: set[int] = set()
     while True:
         decisions = decide([item.candidate for item in judged], policy, now=now)
+        decisions = _bundled_together(judged, decisions)
         doubted = [item for item in _relied_on(judged, decisions) if id(item) not in hashed]
         if not doubted:
             break
@@ -88,12 +96,24 @@ def expire(place: Store, policy: Policy, *, now: datetime) -> list[Planned]:
         for database in sorted({found.database for found in list_archives(place) if found.database}):
             locks.enter_context(place.lock(name_prefix(database)))
         finish_interrupted(place)
-        return [_carry_out(place, planned, now) for planned in plan_expiry(place, policy, now=now)]
+        planned = plan_expiry(place, policy, now=now)
+        failures = {name: _delete_bundle(place.under(FOLDER), name) for name in sorted(_bundles_to_go(planned))}
+        return [
+            replace(one, failure=failures[one.found.bundle])
+            if one.action == "delete" and one.found.bundle
+            else _carry_out(place, one, now)
+            for one in planned
+        ]
 
 
 def finish_interrupted(place: Store) -> list[str]:
     """Let what an interrupted run left of archives follow them: away, or into quarantine; their names."""
     finished = []
+    aside = place.under(FOLDER)
+    for index in sorted(name for name in _names(aside) if name.endswith(INDEX)):
+        if is_bundle_name(bundle := index.removesuffix(INDEX)) and not aside.exists(bundle):
+            aside.delete(index)
+            finished.append(bundle)
     for store in (place, place.under(QUARANTINE)):
         names = _names(store)
         for name in sorted(name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)):
@@ -121,6 +141,37 @@ def _judge(found: Found, *, quarantined: bool) -> _Judged:
     standing = (entry.standing if entry else None) or "unverified"
     remark = "" if entry or not ledger.entries else "its bytes are not those that were drilled"
     return _Judged(found=found, ledger=ledger, quarantined=quarantined, standing=standing, remark=remark)
+
+
+def _bundled_together(judged: Sequence[_Judged], decisions: Sequence[Decision]) -> list[Decision]:
+    """A bundle goes when all that is in it may go, and not before."""
+    keepers: dict[str, str] = {}
+    for item, decision in zip(judged, decisions, strict=True):
+        if item.found.bundle and decision.action != "delete":
+            keepers.setdefault(item.found.bundle, item.found.name)
+    together = []
+    for item, decision in zip(judged, decisions, strict=True):
+        keeper = keepers.get(item.found.bundle or "")
+        if keeper and decision.action == "delete":
+            reason = f"{decision.reason}; but its bundle stays as long as {keeper} does"
+            decision = replace(decision, action="keep", reason=reason)
+        together.append(decision)
+    return together
+
+
+def _bundles_to_go(planned: Sequence[Planned]) -> set[str]:
+    return {one.found.bundle for one in planned if one.action == "delete" and one.found.bundle}
+
+
+def _delete_bundle(aside: Store, name: str) -> str:
+    """Why that failed, or nothing. The tar file goes first: without it an index is nothing."""
+    try:
+        aside.delete(name)
+        if aside.exists(name + INDEX):
+            aside.delete(name + INDEX)
+    except BackupError as exc:
+        return exc.message
+    return ""
 
 
 def _relied_on(judged: Sequence[_Judged], decisions: Sequence[Decision]) -> Iterator[_Judged]:

@@ -7,7 +7,7 @@ it by an hour at most, and its database is the archive's. A drill fails an archi
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,6 +25,7 @@ from backup_lib.archive import (
     parse_name,
     time_in_name,
 )
+from backup_lib.bundle import FOLDER, Bundle, bundle_names, is_before, open_bundle
 from backup_lib.errors import BackupError
 from backup_lib.manifest import Kind
 from backup_lib.store import LocalStore, Store, StoredItem
@@ -77,6 +78,11 @@ class Found:
         return str(self.path) if self.path else f"{self.store.location}/{self.name}"
 
     @property
+    def bundle(self) -> str | None:
+        """The bundle it lies in."""
+        return self.store.name if isinstance(self.store, Bundle) else None
+
+    @property
     def manifest_name(self) -> str:
         return self.name + manifest.SUFFIX
 
@@ -94,8 +100,12 @@ class Listing:
     :raises StoreError: when the place does not exist or cannot be read.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, bundled: bool = True) -> None:
+        """:param bundled: also what lies in bundles, unless it lies beside them, too."""
         self.store = store
+        bundled = bundled and not isinstance(store, Bundle)
+        self._aside = store.under(FOLDER) if bundled else None
+        self._bundles = bundle_names(self._aside) if self._aside is not None else []
         self._contents = store.contents()
         self._own: list[tuple[datetime, str]] = []
         self._others: list[str] = []
@@ -109,12 +119,14 @@ class Listing:
     def archives(self) -> list[Found]:
         """All of them, the newest first, as far as their names tell; those with names of others are looked into."""
         own = [described for _, name in self._own if (described := self._describe(name))]
-        return newest_first([*own, *self._foreign()])
+        return newest_first([*own, *self._foreign(), *self._bundled()])
 
     def named(self, name: str) -> Found | None:
         """The one of exactly that name, looked into."""
-        if name not in self._contents or name.endswith(_SIDECARS):
+        if name.endswith(_SIDECARS):
             return None
+        if name not in self._contents:
+            return next((found for bundle in self._bundles if (found := self._open(bundle).named(name))), None)
         found = self._describe(name) if time_in_name(name) else self._look(name)
         return _looked_into(found) if found is not None else None
 
@@ -125,7 +137,13 @@ class Listing:
         """
         chosen = self._newest(lambda name: database is None or _says(name, database), database)
         # Named for another database, and still of this one: a drill will say so.
-        return chosen or (self._newest(lambda name: not _says(name, database), database) if database else None)
+        chosen = chosen or (self._newest(lambda name: not _says(name, database), database) if database else None)
+        inside = [
+            newest
+            for bundle in self._bundles
+            if not (chosen and is_before(bundle, chosen.taken_at)) and (newest := self._open(bundle).newest(database))
+        ]
+        return max([*inside, *([chosen] if chosen else [])], key=_age, default=None)
 
     def _newest(self, may_be: Callable[[str], bool], database: str | None) -> Found | None:
         candidates = [archive for archive in self._foreign() if database is None or is_of(archive, database)]
@@ -138,6 +156,14 @@ class Listing:
             if database is None or is_of(archive, database):
                 candidates = [archive] if not candidates else [max(*candidates, archive, key=_age)]
         return max(candidates, key=_age, default=None)
+
+    def _bundled(self) -> Iterator[Found]:
+        for bundle in self._bundles:
+            yield from (found for found in self._open(bundle).archives() if found.name not in self._contents)
+
+    def _open(self, bundle: str) -> Listing:
+        assert self._aside is not None  # noqa: S101 - else there were no bundles
+        return Listing(open_bundle(self._aside, bundle))
 
     def _foreign(self) -> list[Found]:
         """Those with names of others, which say nothing reliable."""

@@ -61,20 +61,34 @@ class ObjectStore:
     def exists(self, name: str) -> bool:
         return self._head(name) is not None
 
+    def item(self, name: str) -> StoredItem:
+        meta = self._there(name)
+        return StoredItem(name=name, size_bytes=meta["size"], modified_at=meta["last_modified"].astimezone(UTC))
+
     def open_read(self, name: str) -> Iterator[bytes]:
         """By ranges, so that a slow reader meets no time limit; all of one version of the object."""
+        return self._ranges(name, 0, None)
+
+    def read_range(self, name: str, start: int, size_bytes: int) -> Iterator[bytes]:
+        return self._ranges(name, start, start + size_bytes)
+
+    def _ranges(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
         from obstore import get
 
-        if not (meta := self._head(name)):
-            raise StoreError(f"{self.location}/{name} is not there", hint=f"pgdrill list --backups {self.location}")
-        start, length = 0, _FIRST_BYTES
-        while start < meta["size"]:
-            end = min(start + length, meta["size"])
+        meta = self._there(name)
+        stop, length = min(meta["size"], meta["size"] if stop is None else stop), _FIRST_BYTES
+        while start < stop:
+            end = min(start + length, stop)
             with self._explained(name):
                 options = {"range": (start, end), "if_match": meta["e_tag"]}
                 data = bytes(get(self.client, name, options=options).bytes())  # type: ignore[arg-type]
             yield data
             start, length = end, _RANGE_BYTES
+
+    def _there(self, name: str) -> dict[str, Any]:
+        if meta := self._head(name):
+            return meta
+        raise StoreError(f"{self.location}/{name} is not there", hint=f"pgdrill list --backups {self.location}")
 
     @contextmanager
     def create(self, name: str) -> Iterator[Sink]:

@@ -174,7 +174,7 @@ class _Sync:
             if self._listed[place.location][self._name].has_manifest:
                 name = self._name + manifest.SUFFIX
                 try:
-                    facts = parse_manifest(b"".join(place.open_read(name)), name=name).archive
+                    facts = parse_manifest(b"".join(self._store(place).open_read(name)), name=name).archive
                 except BackupError:
                     continue
                 if facts:
@@ -184,20 +184,25 @@ class _Sync:
     def _digest(self, place: Store) -> str:
         if self._quick:
             return f"{self._listed[place.location][self._name].size_bytes} bytes"
-        return digest_stored(place, self._name)[1]
+        return digest_stored(self._store(place), self._name)[1]
+
+    def _store(self, place: Store) -> Store:
+        """Where in that place it lies: in a bundle, perhaps."""
+        found = self._listed[place.location].get(self._name)
+        return found.store if found else place
 
     def _mend(self, place: Store, source: Store, digest: str | None, good: str) -> Replica:
         wrong: Status = "missing" if digest is None else "damaged"
         try:
             if digest == good:
                 if not self._dry_run and place is not source:
-                    self._complete(place, source)
+                    self._complete(self._store(place), self._store(source))
                 return self._replica(place, "equal")
             if self._dry_run:
                 return self._replica(place, wrong, f"would be copied from {source.location}")
             if digest is not None:
-                place.move(self._name, QUARANTINE)
-            copy_archive(self._name, source, place)
+                self._store(place).move(self._name, QUARANTINE)
+            copy_archive(self._name, self._store(source), place)
         except BackupError as exc:
             return self._replica(place, "failed", exc.message)
         detail = f"from {source.location}" + ("; the damaged one is in quarantine" if digest else "")

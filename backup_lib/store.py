@@ -14,7 +14,7 @@ from pathlib import Path
 from stat import S_ISDIR
 from typing import Protocol
 
-from backup_lib.codec import read_chunks
+from backup_lib.codec import CHUNK_BYTES, read_chunks
 from backup_lib.errors import LockedError, StoreError
 
 _PARTIAL = ".partial"
@@ -61,6 +61,12 @@ class Store(Protocol):
 
     def open_read(self, name: str) -> Iterator[bytes]:
         """The bytes of a file in chunks; stop early to read its head."""
+
+    def item(self, name: str) -> StoredItem:
+        """One of the items; StoreError where it is not there."""
+
+    def read_range(self, name: str, start: int, size_bytes: int) -> Iterator[bytes]:
+        """Bytes out of the middle of a file, in chunks; fewer where it ends before."""
 
     def create(self, name: str) -> AbstractContextManager[Sink]:
         """Write a file that appears, durable, when the context ends well, and not at all otherwise."""
@@ -139,6 +145,14 @@ class LocalStore:
     def open_read(self, name: str) -> Iterator[bytes]:
         with self._explained(self.path(name)):
             yield from read_chunks(self.path(name))
+
+    def read_range(self, name: str, start: int, size_bytes: int) -> Iterator[bytes]:
+        with self._explained(self.path(name)), self.path(name).open("rb", buffering=0) as file:
+            file.seek(start)
+            left = size_bytes
+            while left > 0 and (chunk := file.read(min(CHUNK_BYTES, left))):
+                left -= len(chunk)
+                yield chunk
 
     @contextmanager
     def create(self, name: str) -> Iterator[Sink]:

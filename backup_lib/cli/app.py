@@ -52,6 +52,7 @@ COMMANDS = {
         "prune:prune",
         "Delete old archives; only verified ones count, and the newest verified one is never deleted.",
     ),
+    "rotate": ("rotate:rotate", "Pack the archives of months past into bundles, which are proved before those go."),
     "sync": ("sync:sync", "Copy what a place lacks, and mend copies that have rotted; nothing is overwritten."),
     "rewrap": ("rewrap:rewrap", "Give archives that exist another key, proved before the old one goes aside."),
     "init": ("init:init", "Write a configuration in which every setting is explained; asks four questions at most."),

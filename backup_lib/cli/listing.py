@@ -40,7 +40,16 @@ def list_archives(*, backups: Backups = DEFAULT_PLACE, as_json: AsJson = False) 
             f"{archive.taken_at:%Y-%m-%d %H:%M:%S}Z",
             archive.database or "?",
             archive.kind or "?",
-            ", ".join(filter(None, ("manifest" if archive.has_manifest else "no manifest", archive.encryption))),
+            ", ".join(
+                filter(
+                    None,
+                    (
+                        "manifest" if archive.has_manifest else "no manifest",
+                        archive.encryption,
+                        archive.bundle and f"in {archive.bundle}",
+                    ),
+                )
+            ),
             _last_drill(archive, now),
         )
         for archive in found
@@ -83,6 +92,7 @@ def _facts(archive: Found) -> dict[str, Any]:
         "kind": archive.kind,
         "encryption": archive.encryption,
         "has_manifest": archive.has_manifest,
+        "bundle": archive.bundle,
         "last_drill": None
         if entry is None
         else {

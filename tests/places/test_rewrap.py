@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
+from fragile import Fragile, Interrupted
 from object_stores import Bucket
 from test_replicas import a_manifest, drill
 from typer.testing import CliRunner
@@ -26,7 +27,7 @@ from backup_lib.manifest import SUFFIX, parse_manifest, render_manifest
 from backup_lib.places import open_place
 from backup_lib.rewrap import plan_rewrap, rewrap
 from backup_lib.staging import REPLACED, finish_interrupted
-from backup_lib.store import LocalStore, Sink, Store
+from backup_lib.store import LocalStore, Store
 
 pyrage = pytest.importorskip("pyrage")
 
@@ -211,50 +212,6 @@ def test_without_the_new_secret_key_nothing_is_done(tmp_path: Path, pair: Callab
 
 
 # Interrupted
-
-
-class Interrupted(BaseException):
-    """As a signal does, between any two operations."""
-
-
-class Fragile(LocalStore):
-    """A folder in which the n-th change is the last one that is made."""
-
-    left: ClassVar[list[int]] = [0]
-
-    def _change(self) -> None:
-        self.left[0] -= 1
-        if self.left[0] < 0:
-            raise Interrupted
-
-    def under(self, folder: str) -> Fragile:
-        return Fragile(self.path(folder))
-
-    @contextmanager
-    def create(self, name: str) -> Iterator[Sink]:
-        with super().create(name) as sink:
-            yield sink
-            self._change()
-
-    def replace(self, name: str, data: bytes) -> None:
-        self._change()
-        super().replace(name, data)
-
-    def delete(self, name: str) -> None:
-        self._change()
-        super().delete(name)
-
-    def move(self, name: str, folder: str) -> None:
-        self._change()
-        super().move(name, folder)
-
-    def take(self, name: str, folder: str) -> None:
-        self._change()
-        super().take(name, folder)
-
-    def keep(self, name: str, folder: str) -> None:
-        self._change()
-        super().keep(name, folder)
 
 
 @pytest.mark.parametrize("keep", [True, False], ids=["keep", "remove"])

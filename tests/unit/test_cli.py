@@ -65,7 +65,7 @@ def test_help_waits_for_no_library_that_only_a_command_needs() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        "backup", "manifest", "list", "show", "verify", "prune", "sync", "rewrap", "demo", "sample-backup", "doctor", "install-server", "schedule", "evidence",
+        "backup", "manifest", "list", "show", "verify", "prune", "rotate", "sync", "rewrap", "demo", "sample-backup", "doctor", "install-server", "schedule", "evidence",
     ],
 )  # fmt: skip
 def test_each_command_explains_itself(pgdrill: Pgdrill, command: str) -> None:
