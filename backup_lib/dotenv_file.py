@@ -8,7 +8,7 @@ from io import StringIO
 from pathlib import Path
 
 from backup_lib.errors import UsageError
-from backup_lib.variables import read_variable
+from backup_lib.variables import own_variables, read_variable
 
 NAME = ".env"
 
@@ -48,7 +48,7 @@ class Variables:
 
 def read_variables(process: Mapping[str, str], folder: Path) -> Variables:
     """:raises UsageError: when there is a `.env` that cannot be read, or a line of it is no variable."""
-    path = folder / NAME
+    process, path = own_variables(process), folder / NAME
     if not path.is_file():
         return Variables(process=process, dotenv={}, lines={})
     from dotenv import dotenv_values

@@ -7,6 +7,15 @@ from pathlib import Path
 
 from backup_lib.errors import UsageError
 
+# Names of variables that a configuration file stands behind: they were set for programs that read no such file.
+LENT = "PGDRILL_LENT"
+
+
+def own_variables(env: Mapping[str, str]) -> dict[str, str]:
+    """Without those that an earlier reading of the configuration put there: the file still says what they say."""
+    lent = {LENT, *env.get(LENT, "").split()}
+    return {name: value for name, value in env.items() if name not in lent}
+
 
 def read_variable(env: Mapping[str, str], name: str) -> str | None:
     """The value of `name`, else what the file holds that `name`_FILE names. Empty counts as unset.

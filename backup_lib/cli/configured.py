@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backup_lib.errors import UsageError
+from backup_lib.variables import LENT
 
 if TYPE_CHECKING:
     from backup_lib.configuration import Configuration
@@ -55,17 +56,12 @@ def configure(file: Path | None, *, apply: bool) -> Configuration | None:
 
 def lent(configuration: Configuration) -> dict[str, str]:
     """The variables of `.env`, and those that the file's settings stand for, where the environment is silent."""
-    found = configuration.variables.from_dotenv()
-    for name, value in _variables(configuration):
-        if configuration.variables.read(name) is None:
-            found[name] = _as_text(value)
-    return found
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    told = {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in _variables(configuration)
+        if configuration.variables.read(name) is None
+    }
+    return configuration.variables.from_dotenv() | told | ({LENT: " ".join(told)} if told else {})
 
 
 def _variables(configuration: Configuration) -> Iterator[tuple[str, object]]:

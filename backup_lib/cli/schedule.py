@@ -214,22 +214,26 @@ def _crons(found: Configuration, backup: str | None, drill: str | None, tz: str 
 
 
 def _tasks(found: Configuration, backup: str | None, drill: str | None, tz: str | None) -> list[Task]:
+    from backup_lib.monitor.expected import expected_groups, places_of
     from backup_lib.scheduler import Task
 
     settings = found.settings
-    commands = {
-        "backup": (("backup", "--to", settings.backup.dir), *((("prune",),) if settings.schedule.prune else ())),
-        "drill": (("verify", "latest", "--reports", settings.verify.reports),),
+    # Each database goes to its own places, is drilled, and is cleaned up there.
+    pruned = places_of(found, expected_groups(found, None), None) if settings.schedule.prune else ()
+    what = "--each" if settings.databases else "latest"
+    commands: dict[str, tuple[Command, ...]] = {
+        "backup": (("backup",), *(("prune", "--backups", place) for place in pruned)),
+        "drill": (("verify", what, "--reports", settings.verify.reports),),
     }
     crons = _crons(found, backup, drill, tz)
     return [Task(name=name, cron=cron, commands=commands[name]) for name, cron in crons.items()]
 
 
 def _runner(found: Configuration, teller: Teller) -> Runner:
-    """Runs pgdrill with the variables of `.env` too, and the folder of archives that is configured."""
+    """Runs pgdrill with the variables of `.env` too; the configuration it reads itself."""
     from backup_lib.process import passthrough
 
-    environment = found.variables.from_dotenv() | {"BACKUP_DIR": found.settings.backup.dir}
+    environment = found.variables.from_dotenv()
 
     def run(command: Command) -> int:
         with teller.listening() as variables:

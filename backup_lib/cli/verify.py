@@ -12,8 +12,15 @@ import typer
 
 from backup_lib.cli.announced import announced, note
 from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups, Identities, choose_keys
-from backup_lib.cli.talk import put_json
-from backup_lib.errors import BackupError, DamagedArchiveError, DamagedManifestError, UsageError, WrongKeyError
+from backup_lib.cli.talk import put_json, say
+from backup_lib.errors import (
+    BackupError,
+    DamagedArchiveError,
+    DamagedManifestError,
+    NoSuchArchiveError,
+    UsageError,
+    WrongKeyError,
+)
 
 if TYPE_CHECKING:
     from backup_lib.catalog import Found
@@ -68,13 +75,19 @@ def verify(
     prove: Annotated[
         bool, typer.Option("--prove", help="Damage copies of each archive too: every one of them must be caught.")
     ] = False,
+    each: Annotated[
+        bool,
+        typer.Option("--each", help="The newest of each database and kind that is configured, wherever it lies."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Prove that archives restore, in throwaway servers."""
     from backup_lib.catalog import resolve
     from backup_lib.cli.suite import run_suite
 
-    requests = archives or ["latest"]
+    if each and archives:
+        raise UsageError("--each names the archives itself", hint="leave out either")
+    requests, lacking = _each() if each else (archives or ["latest"], [])
     refuse_unreadable(resolve(requests, backups, seed=_UNSEEDED), choose_keys(identities))
     values = {
         "--backups": backups,
@@ -97,7 +110,30 @@ def verify(
     note(*(line for drill in outcome.drills for line in sum_up(drill)))
     if as_json:
         put_json(_describe(outcome))
-    raise typer.Exit(outcome.exit_status)
+    for sentence in lacking:
+        say(f"error: {sentence}")
+        note(sentence)
+    raise typer.Exit(outcome.exit_status or (NoSuchArchiveError.exit_status if lacking else 0))
+
+
+def _each() -> tuple[list[str], list[str]]:
+    """Where the newest archive of each database and kind lies that is expected; and what is said of those without one.
+
+    :raises NoSuchArchiveError: when none has one.
+    """
+    from datetime import UTC, datetime
+
+    from backup_lib.cli.configured import load
+    from backup_lib.monitor.status import examine
+
+    status = examine(load(), now=datetime.now(UTC))
+    series = [one for one in status.series if one.expected]
+    found = [one.newest.address for one in series if one.newest]
+    lacking = [problem.message for one in series if not one.newest for problem in one.problems]
+    if not found:
+        hint = next((problem.hint for problem in status.problems), "make one with: pgdrill backup")
+        raise NoSuchArchiveError("; ".join(lacking) or "no archive is expected or there", hint=hint)
+    return found, lacking
 
 
 def refuse_unreadable(found: Sequence[Found], keys: Keys) -> None:

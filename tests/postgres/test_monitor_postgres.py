@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from test_cli_postgres import Pgdrill, dsn, pgdrill  # noqa: F401 - fixtures
 from backup_lib.backup import make_backup
 from backup_lib.configuration import load_configuration
 from backup_lib.monitor.status import Status, examine
+from backup_lib.servers import Server
 
 pytestmark = pytest.mark.postgres
 
@@ -51,3 +54,31 @@ def test_a_table_that_is_emptied_after_a_good_drill_is_a_problem(
     assert said.returncode == 1
     assert "a table is empty that had rows before: public.rates" in said.stdout
     assert "PROBLEM" in said.stdout
+
+
+def test_a_scheduled_night_leaves_each_database_backed_up_drilled_and_well(
+    pgdrill: Pgdrill,
+    dsn: str,
+    fresh_database: Callable[..., str],
+    server: Server,
+    tmp_path: Path,
+) -> None:
+    """Two databases and kinds, one of them in two places of its own: none may be left out unseen."""
+    (tmp_path / "url").write_text(dsn)
+    (tmp_path / "other").write_text(fresh_database(server))
+    (tmp_path / "pgdrill.toml").write_text(
+        '[backup]\ndir = "c"\n[verify]\nsandbox = "embedded"\nlevel = "restore"\n'
+        '[databases.shop]\nurl_file = "url"\nto = ["a", "b"]\n'
+        '[databases.other]\nurl_file = "other"\nkinds = ["schema"]\n'
+    )
+    assert pgdrill("verify", "--each").returncode == 10
+    ran = pgdrill("schedule", "once", "backup")
+    assert ran.returncode == 0, ran.stderr
+    kept = {place: [p.name for p in (tmp_path / place).glob("*.sql.gz")] for place in ("a", "b", "c")}
+    assert [len(names) for names in kept.values()] == [1, 1, 1]
+    assert kept["a"] == kept["b"]
+    ran = pgdrill("schedule", "once", "drill")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    told = json.loads(pgdrill("status", "--json").stdout)
+    assert (told["exit_status"], [one["verdict"] for one in told["series"]]) == (0, ["ok", "ok"])
+    assert [task["last_status"] for task in told["tasks"]] == [0, 0]

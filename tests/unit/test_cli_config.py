@@ -199,7 +199,20 @@ def test_only_what_nothing_nearer_says_is_lent(tmp_path: Path) -> None:
         "PGSSLMODE": "require",
         "BACKUP_DIR": "d",
         "BACKUP_COMPRESS": "gzip",
+        "PGDRILL_LENT": "BACKUP_DIR BACKUP_COMPRESS",
     }
+
+
+def test_what_was_lent_is_still_the_file_s_to_whoever_reads_it_again(tmp_path: Path) -> None:
+    """Else a database's own places would give way to BACKUP_DIR in each command that another one runs."""
+    toml = '[backup]\ndir = "d"\n[databases.shop]\nurl = "postgresql://u@h/shop"\nto = ["a", "b"]\n'
+    first = configuration(tmp_path, toml, {})
+    again = configuration(tmp_path, toml, lent(first))
+    assert (again.settings, again.origins) == (first.settings, first.origins)
+    (target,) = choose_targets(again, [], kind=None)
+    assert len(target.to) == 2
+    moved = configuration(tmp_path, toml, {"BACKUP_DIR": "elsewhere"})
+    assert choose_targets(moved, [], kind=None)[0].to == ()
 
 
 def test_words_after_a_double_dash_are_no_options() -> None:

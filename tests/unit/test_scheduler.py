@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from backup_lib.cli.schedule import _tasks
+from backup_lib.configuration import load_configuration
 from backup_lib.cron import Cron
 from backup_lib.errors import LockedError, StoreError
 from backup_lib.scheduler import (
@@ -104,6 +106,23 @@ def test_a_run_beside_another_is_refused_and_noted(tmp_path: Path) -> None:
     with LocalStore(tmp_path).lock(ONE_RUN), pytest.raises(LockedError):
         run_task(BACKUP, NOW, tmp_path / "state.json", lambda _: pytest.fail("it ran"), lambda _: None)
     assert read_state(tmp_path / "state.json")["backup"].status == 11
+
+
+def test_each_configured_database_is_drilled_and_cleaned_up_where_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def commands(toml: str) -> list[tuple[Command, ...]]:
+        (tmp_path / "pgdrill.toml").write_text(toml)
+        return [task.commands for task in _tasks(load_configuration({}, tmp_path), None, None, None)]
+
+    monkeypatch.chdir(tmp_path)
+    assert commands("") == [(("backup",),), (("verify", "latest", "--reports", "reports"),)]
+    prune = "[schedule]\nprune = true\n"
+    assert commands(prune)[0] == (("backup",), ("prune", "--backups", "backups"))
+    assert commands(f'{prune}[databases.shop]\nurl = "postgresql://u@h/shop"\nto = ["a", "b"]\n') == [
+        (("backup",), ("prune", "--backups", "a"), ("prune", "--backups", "b")),
+        (("verify", "--each", "--reports", "reports"),),
+    ]
 
 
 def test_a_run_that_was_stopped_is_still_due(tmp_path: Path) -> None:
