@@ -62,6 +62,7 @@ def make_backup(
     create: bool = False,
     jobs: int = 1,
     strict: bool = False,
+    independent_content: bool | None = None,
     lock: Lock | None = None,
     keys: Keys = NO_KEYS,
     now: datetime | None = None,
@@ -76,6 +77,8 @@ def make_backup(
         cannot be read into a database of another name.
     :param jobs: pg_dump's, for the format directory.
     :param strict: refuse, before anything is dumped, what `lint` warns of.
+    :param independent_content: let the server read all rows a second time and sum them up, so that a pg_dump that
+        alters a value is found out by the drill; default where all tables together have no more than 2 GiB.
     :param lock: what to encrypt with; default not at all. The formats are then plain and custom.
     :param keys: its identities, if any, prove that what was encrypted for recipients can be opened.
     :param now: what the name says; moved on by seconds while that name is taken.
@@ -101,7 +104,9 @@ def make_backup(
             exclude_tables=exclude_tables,
             in_recovery=source.facts.in_recovery,
         )
-        job = SnapshotDump(source, scope, programs, extra, progress, lock=lock, keys=keys)
+        job = SnapshotDump(
+            source, scope, programs, extra, progress, lock=lock, keys=keys, independent_content=independent_content
+        )
         concerns = lint(source, scope, client_major=job.client_major)
         if strict:
             refuse(concerns)
@@ -153,6 +158,7 @@ def record_manifest(
     *,
     snapshot: str | None = None,
     kind: Kind = "full",
+    independent_content: bool | None = None,
     programs: Programs | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
@@ -160,10 +166,11 @@ def record_manifest(
 
     :param snapshot: of a transaction that stays open and that the other pg_dump is given as well
         (`pg_dump --snapshot`). Without it, both see the same only if nobody writes meanwhile.
+    :param independent_content: as of `make_backup`.
     """
     with open_source(dsn, snapshot=snapshot) as source:
         scope = choose_scope(source.tables, kind=kind, in_recovery=source.facts.in_recovery)
-        job = SnapshotDump(source, scope, programs, (), progress)
+        job = SnapshotDump(source, scope, programs, (), progress, independent_content=independent_content)
         concerns = lint(source, scope, client_major=job.client_major)
         with job.dumped(lambda _: None) as inventory:
             return job.manifest(inventory, concerns)

@@ -106,6 +106,15 @@ class PackedDefinitions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RowSums:
+    """Sums of the 64-bit hashes of all rows' texts; a partitioned table is the sum of its partitions."""
+
+    probe: str  # the hash of one word: on another kind of machine it is another
+    sums: dict[str, str]  # by label, as decimal numbers; without tables whose rows the server could not hash
+    large_objects: str | None = None  # of all of them; None where the role may not read them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Concern:
     """Something at the source that an archive will not bring back, or that a restore will stumble over."""
 
@@ -138,6 +147,7 @@ class Manifest:
     kind: Kind = "full"  # what was recorded; where there is an archive, its own kind counts
     definitions: PackedDefinitions | None = None  # where the archive does not hold all that its rows need
     lint: tuple[Concern, ...] = ()  # what the source was warned of before the dump
+    row_sums: RowSums | None = None  # None: only one reading of the rows, by pg_dump
     schema_version: int = field(default=SCHEMA_VERSION)
     traits: dict[str, dict[str, str]] = field(default_factory=dict)  # of the objects in `catalog`, see `traits`
 

@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
 
+from backup_lib import row_sums
 from backup_lib.chunks import Digest
 from backup_lib.codec import CHUNK_BYTES, Compressor
 from backup_lib.definitions import pack_definitions
@@ -22,9 +24,10 @@ from backup_lib.dump_text import digest_archive
 from backup_lib.encryption import NO_KEYS, Keys, Lock, Seal
 from backup_lib.errors import ProgramError, SourceError, UsageError
 from backup_lib.inventory import Inventory
-from backup_lib.manifest import Compression, Concern, Encryption, Manifest, PackedDefinitions
+from backup_lib.manifest import Compression, Concern, Encryption, Manifest, PackedDefinitions, RowSums
 from backup_lib.process import stream
 from backup_lib.scope import Scope
+from backup_lib.sequence_values import first_wrong, read_values
 from backup_lib.server_programs import Programs, client_for
 from backup_lib.source import SourceSession, sum_up
 from backup_lib.store import LocalStore, Sink, Store
@@ -59,6 +62,7 @@ class SnapshotDump:
         *,
         lock: Lock | None = None,
         keys: Keys = NO_KEYS,
+        independent_content: bool | None = None,
     ) -> None:
         self._source = source
         self._scope = scope
@@ -72,6 +76,10 @@ class SnapshotDump:
         self._lock = lock
         self._keys = keys  # to prove that what was encrypted can be opened
         self._counting: Future[dict[int, int]] | None = None
+        self._summing: Future[dict[int, int] | None] | None = None
+        self._large_objects: str | None = None
+        self._sums_rows = independent_content  # None: where it is cheap
+        self._sequences = read_values(source.conn)
         self.options = (*scope.options, *extra, _LOCK_WAIT)
         self.warnings: list[str] = []
 
@@ -167,7 +175,9 @@ class SnapshotDump:
 
         An archive of a part promises its tables with what belongs to them; one of mere data no object at all.
         """
+        sums = self._summing.result() if self._summing is not None else None
         counts = self._agreed_counts(inventory)
+        self._agree_on_sequences(inventory)
         promised = self._scope.kind in ("full", "tables") or (self._scope.kind == "schema" and self._scope.is_whole)
         chosen = None if self._scope.is_whole else self._scope.tables
         catalog, traits = self._source.described_catalog(chosen) if promised else ((), {})
@@ -187,6 +197,7 @@ class SnapshotDump:
             },
             kind=self._scope.kind,
             lint=lint,
+            row_sums=self._row_sums(sums),
             definitions=self._definitions() if self._scope.kind == "data" or not self._scope.is_whole else None,
         )
 
@@ -231,9 +242,39 @@ class SnapshotDump:
             )
         return sum_up(counts, tables)
 
+    def _sum_rows(self) -> dict[int, int] | None:
+        """None where it was not asked for, or costs too much to be done unasked."""
+        conn, tables = self._source.conn, self._scope.tables
+        wanted = self._sums_rows if self._sums_rows is not None else row_sums.is_cheap(conn, tables)
+        if not wanted or self._scope.kind == "schema":
+            return None
+        if self._scope.is_whole:
+            self._large_objects = row_sums.sum_large_objects(conn)
+        return row_sums.sum_rows(conn, tables)
+
+    def _row_sums(self, sums: dict[int, int] | None) -> RowSums | None:
+        """Without tables that were truncated or rewritten meanwhile: snapshots do not hide that."""
+        if sums is None:
+            return None
+        changed = {table.oid for table in self._source.changed(self._scope.tables)}
+        kept = {oid: total for oid, total in sums.items() if oid not in changed}
+        by_label = row_sums.by_label(self._source.conn, kept, self._scope.tables)
+        return replace(by_label, large_objects=self._large_objects)
+
+    def _agree_on_sequences(self, inventory: Inventory) -> None:
+        wrong = first_wrong(inventory.sequences, self._sequences, read_values(self._source.conn))
+        if wrong is not None:
+            stands = self._sequences[wrong.schema or "", wrong.name]
+            raise ProgramError(
+                f"pg_dump wrote that the sequence {wrong.label} stands at {wrong.last_value}, and it "
+                + (f"stands at {stands}" if stands is not None else "was not used yet"),
+                hint=_DISTRUST,
+            )
+
     def _start_counting(self) -> Future[dict[int, int]]:
         if self._counting is None:
             self._counting = self._beside.submit(self._source.count_rows, self._scope.tables)
+            self._summing = self._beside.submit(self._sum_rows)
         return self._counting
 
     @contextmanager
@@ -242,6 +283,8 @@ class SnapshotDump:
             try:
                 yield
             except BaseException:
+                if self._summing is not None:
+                    self._summing.cancel()
                 with suppress(psycopg.Error):  # the source may be what failed
                     self._source.conn.cancel_safe()  # else we would wait for a count nobody needs
                 raise

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 
-from backup_lib import source
+from backup_lib import row_sums, source
 from backup_lib.dump_events import Connect as ConnectTo
 from backup_lib.dump_events import Event
 from backup_lib.dump_reader import read_events
@@ -19,7 +19,7 @@ from backup_lib.dump_text import open_dump_text
 from backup_lib.encryption import NO_KEYS, Keys
 from backup_lib.inventory import Inventory, TableData
 from backup_lib.load_order import Table
-from backup_lib.manifest import Environment
+from backup_lib.manifest import Environment, RowSums
 from backup_lib.plain_loader import StatementError
 from backup_lib.traits import Traits
 from verification.checks.content import difference_key
@@ -77,8 +77,10 @@ def examine(
         options = shape_of(dump, facts.promised, needs_quotes=needs_quotes, rows_only=rows_only).options()
     with ThreadPoolExecutor(1, thread_name_prefix="pgdrill-count") as beside:
         looked = beside.submit(_look, connect, databases, is_cluster=dump.scope == "cluster")
+        summed = beside.submit(_sum_rows, facts, connect, databases[-1])
         inventory, definitions = dump_again(sandbox, connect, databases, options, dump, jobs=jobs)
         counts, catalog, traits, environment = looked.result()
+        sums = summed.result()
     restored = Restored(
         server_version=sandbox.server_version,
         inventory=inventory,
@@ -87,6 +89,7 @@ def examine(
         catalog=catalog,
         traits=traits,
         environment=environment,
+        row_sums=sums,
     )
     pairs = pair_entries(dump.entries, inventory.entries)
     if pairs.changed or (pairs.missing and restored.is_by_another_pg_dump(dump)):
@@ -133,6 +136,22 @@ def _look(
             traits |= of_these
             environment = source.environment(connection)
     return counts, tuple(catalog), traits, environment
+
+
+def _sum_rows(facts: Facts, connect: Connect, database: str) -> RowSums | None:
+    """None where another server would rightly give other sums, or the manifest has none."""
+    manifest = facts.manifest
+    if manifest is None or manifest.row_sums is None or facts.is_cross_major:
+        return None
+    with closing(connect(database)) as connection:
+        source.pin(connection)
+        if source.environment(connection).encoding != manifest.environment.encoding:
+            return None
+        tables = source.list_tables(connection)
+        there = row_sums.by_label(connection, row_sums.sum_rows(connection, tables), tables)
+        if manifest.row_sums.large_objects is not None:
+            there = replace(there, large_objects=row_sums.sum_large_objects(connection))
+    return there if there.probe == manifest.row_sums.probe else None
 
 
 def _ask_referee(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from backup_lib.inventory import Entry, Inventory, major_of
-from backup_lib.manifest import Environment, Manifest
+from backup_lib.manifest import Environment, Manifest, RowSums
 from backup_lib.plain_loader import LoadReport, StatementError
 from backup_lib.traits import Traits
 
@@ -108,6 +108,7 @@ class Restored:
     traits: Traits
     environment: Environment
     writing: Writing | None = None
+    row_sums: RowSums | None = None  # None: the manifest has none, or they cannot be compared here
     differences: dict[tuple[str | None, str], Difference] = field(default_factory=dict)
     referee: Inventory | None = None  # None: not needed
     referee_definitions: Definitions | None = None

@@ -21,6 +21,18 @@ _FRAMES = {
     "definition": re.compile(r"()(.*?)((?: ENABLED \w| CLUSTERED| REPLICA IDENTITY| -?\d+)*)", re.DOTALL),
     "body": re.compile(r"()(.*)()", re.DOTALL),
 }
+# What pg_dump writes behind such words.
+_ENDS = r";|,\n|\n\)|\n +WITH | NOT NULL[,\n;]| STORED| WITH CHECK \(|\) RETURNS |\nEND"
+_OF_WORDS = (
+    "view ",
+    "materialized view ",
+    "index ",
+    "rule ",
+    "trigger ",
+    "table constraint ",
+    "domain constraint ",
+    "statistics object ",
+)
 _FUNCTION = re.compile(r"(\w )(.*?)( RETURNS .*)", re.DOTALL)  # its arguments, with their defaults
 _POLICY = re.compile(r" USING (?=\()| WITH CHECK (?=\()")
 
@@ -43,8 +55,8 @@ class ArchivedWords:
         own = [text for name, text in self._texts if name in bare]
         # What is inherited stands with the parent alone.
         return all(
-            any(_bare(mine) in text for text in own)
-            or (skeleton(mine) == skeleton(other) and _bare(mine) in self._whole)
+            any(_stands_in(mine, text) for text in own)
+            or (skeleton(mine) == skeleton(other) and _stands_in(mine, self._whole))
             for mine, other in pieces
         )
 
@@ -63,6 +75,11 @@ class ArchivedWords:
         return "\n".join(text for _, text in self._texts)
 
 
+def _stands_in(words: str, text: str) -> bool:
+    """Whole: a query without its WHERE, or a key without its ON DELETE, is another one."""
+    return re.search(rf"(?<![\w.]){re.escape(_bare(words))}(?={_ENDS})", text) is not None
+
+
 def _bare(text: str) -> str:
     """Without quotes around names, which a setting of the database may put around all of them."""
     return text.replace('"', "")
@@ -73,7 +90,9 @@ def _pieces(identity: str, trait: str, before: str, after: str) -> list[tuple[st
     if identity.startswith("policy "):
         (frame, *old), (other_frame, *new) = _POLICY.split(before), _POLICY.split(after)
         return [pair for pair in zip(old, new, strict=False) if frame == other_frame and len(old) == len(new)]
-    pattern = _FUNCTION if trait == "definition" and identity.startswith("function ") else _FRAMES.get(trait)
+    pattern = _FRAMES.get(trait)
+    if trait == "definition" and not identity.startswith(_OF_WORDS):
+        pattern = _FUNCTION if identity.startswith(("function ", "procedure ")) else None
     old, new = (before.splitlines(), after.splitlines()) if trait == "columns" else ([before], [after])
     if pattern is None or len(old) != len(new):
         return []

@@ -37,6 +37,14 @@ if TYPE_CHECKING:
     from backup_lib.store import Store
 
 _Names = list[str] | None
+IndependentContent = Annotated[
+    bool | None,
+    typer.Option(
+        "--independent-content/--no-independent-content",
+        help="Let the server sum up all rows beside pg_dump, so that an altered value is found; default up to 2 GiB.",
+        show_default=False,
+    ),
+]
 
 
 @announced("backup", name_source)
@@ -77,6 +85,7 @@ def backup(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse, before dumping, a source with something that will not survive.")
     ] = False,
+    independent_content: IndependentContent = None,
     encrypt: Annotated[
         bool | None,
         typer.Option(
@@ -134,6 +143,7 @@ def backup(
             compression=compress,
             create=create,
             strict=strict,
+            independent_content=independent_content,
             lock=lock,
             keys=keys,
             progress=progress,
@@ -237,6 +247,7 @@ def manifest(
         Literal["full", "schema", "data"],
         typer.Option(help="What that archive holds; of mere rows, the definitions they need are recorded too."),
     ] = "full",
+    independent_content: IndependentContent = None,
     dsn: Dsn = None,
 ) -> None:
     """Record what somebody else's archive must contain.
@@ -251,7 +262,9 @@ def manifest(
     progress = Progress("read")
     try:
         with LocalStore(out.parent).create(out.name) as sink:
-            recorded = record_manifest(target, snapshot=snapshot, kind=kind, progress=progress)
+            recorded = record_manifest(
+                target, snapshot=snapshot, kind=kind, independent_content=independent_content, progress=progress
+            )
             sink.write(render_manifest(recorded))
     finally:
         progress.done()

@@ -17,7 +17,10 @@ import pytest
 from drilling import DrillOf, PgDump, execute, put, reseal, rewrite, told
 
 from backup_lib.backup import make_backup, record_manifest
+from backup_lib.dump_reader import read_inventory
+from backup_lib.dump_text import open_dump_text
 from backup_lib.errors import BackupError, ProgramError
+from backup_lib.inventory import Inventory
 from backup_lib.manifest import SUFFIX, Manifest, render_manifest
 from backup_lib.servers import Server
 from verification.evidence.record import Record
@@ -38,7 +41,9 @@ INSERT INTO partes SELECT date '2024-01-01' + i FROM generate_series(1, 30) i;
 CREATE UNLOGGED TABLE pasajera (a int); INSERT INTO pasajera SELECT generate_series(1, 5);
 SELECT lo_from_bytea(777, 'un documento');
 CREATE TABLE cuentas (a int, b int, c int, d text COMPRESSION pglz,
-    CONSTRAINT reglas CHECK (((a > 0) OR (b > 0)) AND (c > 0)));
+    CONSTRAINT de_venta FOREIGN KEY (a) REFERENCES ventas, CONSTRAINT reglas CHECK (((a > 0) OR (b > 0)) AND (c > 0)));
+CREATE DOMAIN corto AS text; CREATE VIEW algunos AS SELECT dia FROM partes WHERE dia IS NOT NULL;
+CREATE SEQUENCE tickets; SELECT setval('tickets', 3);
 CREATE VIEW dias AS SELECT dia::text::date AS dia FROM partes;
 """
 
@@ -47,7 +52,9 @@ CREATE VIEW dias AS SELECT dia::text::date AS dia FROM partes;
 def shop(server: Server) -> Iterator[str]:
     execute(server.conninfo(), "CREATE DATABASE programas", "CREATE ROLE limitada LOGIN")
     dsn = server.conninfo("programas")
-    execute(dsn, SHOP, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO limitada")
+    execute(
+        dsn, SHOP, *(f"GRANT SELECT ON ALL {what} IN SCHEMA public TO limitada" for what in ("TABLES", "SEQUENCES"))
+    )
     yield dsn
     execute(server.conninfo(), "DROP DATABASE programas WITH (FORCE)", "DROP ROLE limitada")
 
@@ -204,8 +211,8 @@ NO_VENTAS = r"no rows of public\.ventas, .*200"
     [
         *(pytest.param(form, "--exclude-table-data=ventas", NO_VENTAS, id=f"all-rows-{form}") for form in FORMATS),
         pytest.param("custom", "--exclude-table=ventas", NO_VENTAS, id="table"),
-        pytest.param("tar", "--schema-only", r"no rows of .*6 tables differ", id="all-data"),
-        pytest.param("plain", "--exclude-schema=public", r"no rows of .*6 tables differ", id="schema"),
+        pytest.param("tar", "--schema-only", r"no rows of .*7 tables differ", id="all-data"),
+        pytest.param("plain", "--exclude-schema=public", r"no rows of .*7 tables differ", id="schema"),
     ],
 )
 def test_a_pg_dump_that_loses_rows_publishes_nothing(
@@ -227,6 +234,15 @@ LIES = {
         "table constraint reglas on public.cuentas",
     ),
     "cast": ("s/((dia)::text)::date/((dia)::text)::timestamp::date/", "view public.dias"),
+    "limit": ("s/^  WHERE (dia IS NOT NULL);/  WHERE (dia IS NOT NULL) LIMIT 9;/", "view public.algunos"),
+    "cascade": (
+        "s/REFERENCES public.ventas(id);/REFERENCES public.ventas(id) ON DELETE CASCADE;/",
+        "table constraint de_venta on public.cuentas",
+    ),
+    "domain": (
+        "s/CREATE DOMAIN public.corto AS text;/CREATE DOMAIN public.corto AS text NOT NULL;/",
+        "type public.corto",
+    ),
     "compression": ("/SET COMPRESSION/d", "table public.cuentas: columns"),
     "row-security": ("/ENABLE ROW LEVEL SECURITY/d", "table public.secretos: row security"),
 }
@@ -241,6 +257,60 @@ def test_a_pg_dump_that_loses_what_is_no_row_is_found_out_by_the_drill(
     assert path
     said = faults(drill_of(path))
     assert all(named in said for _, named in LIES.values()), said
+
+
+@pytest.mark.parametrize("format", ["plain", "custom"])
+def test_a_pg_dump_that_alters_a_value_is_found_out_by_the_drill(
+    shop: str, shim: Callable[[str], Server], drill_of: DrillOf, tmp_path: Path, format: str
+) -> None:
+    """As many rows, and a manifest that agrees: only the source's own sum of its rows tells."""
+    if format == "plain":
+        lying = shim('"$PG_DUMP" "$@" | sed "s/^7\tnota 7$/7\tnota 8/; s/^2024-01-09$/2024-02-09/"').programs
+        path = make_backup(shop, tmp_path / "out", programs=lying).path
+        named = {"public.ventas", "public.partes", "public.partes_2024"}
+    else:  # what is in a custom archive cannot be altered by a filter: another database is dumped instead
+        with psycopg.connect(shop, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE otras TEMPLATE programas")
+        other = psycopg.conninfo.make_conninfo(shop, dbname="otras")
+        execute(
+            other,
+            "UPDATE ventas SET nota = '' WHERE id = 7; UPDATE ventas SET nota = NULL WHERE id = 9",
+            "SELECT lo_put(777, 3, 'O')",
+        )
+        manifest = record_manifest(shop)
+        path = make_backup(other, tmp_path / "out", format="custom").path
+        execute(shop, "DROP DATABASE otras WITH (FORCE)")
+        assert path
+        beside(path, replace(manifest, inventory=make_inventory(path)))
+        named = {"public.ventas", "large objects"}
+    assert path
+    record = drill_of(path)
+    assert record.verdict == "failed", told(record)
+    assert {f.object for f in record.findings if f.status == "fault"} == named, told(record)
+
+
+def test_a_pg_dump_that_alters_a_sequence_publishes_nothing(
+    shop: str, shim: Callable[[str], Server], tmp_path: Path
+) -> None:
+    lying = shim('"$PG_DUMP" "$@" | sed "s/\'public.tickets\', 3, true/\'public.tickets\', 2, true/"').programs
+    with pytest.raises(ProgramError, match=r"public\.tickets stands at 2, and it stands at 3"):
+        make_backup(shop, tmp_path / "out", programs=lying)
+    assert published(tmp_path / "out") == []
+
+
+def make_inventory(path: Path) -> Inventory:
+    with open_dump_text(path) as chunks:
+        return read_inventory(chunks)
+
+
+def test_without_the_second_reading_the_record_says_what_is_not_proved(
+    shop: str, drill_of: DrillOf, tmp_path: Path
+) -> None:
+    path = make_backup(shop, tmp_path, independent_content=False).path
+    assert path
+    record = drill_of(path)
+    assert record.verdict == "verified", told(record)
+    assert [f.actual for f in record.findings if f.check == "content" and "altered no value" in f.why], told(record)
 
 
 @pytest.mark.parametrize("format", ["plain", "directory"])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from backup_lib.inventory import TableData
 from verification.checks.restore import lacked
+from verification.checks.row_count import promised_tables
 from verification.facts import Facts, Restored
 from verification.finding import Finding, match
-from verification.findings import excused, not_reached, some
+from verification.findings import excused, not_compared, not_reached, some
 from verification.scope import loaded_through, scope_of, table_label
 
 NAME = "content"
@@ -24,6 +25,7 @@ def check_content(facts: Facts) -> list[Finding]:
         if finding is not None and not without.isdisjoint({f"TABLE {table.label}", f"TABLE DATA {table.label}"}):
             finding = excused(finding)
         found.append(finding or match(NAME, table_label(table), f"{table.rows} rows, SHA-256 {table.sha256}"))
+    found += _summed_up(facts, restored, blamed={f.object for f in found if f.status == "fault"})
     return found or [match(NAME, "database", "no rows promised, none archived")]
 
 
@@ -64,6 +66,33 @@ def _promised(facts: Facts, restored: Restored) -> list[Finding]:
         for table in dump.tables
         if (table.schema, table.name) not in known
     ]
+    return found
+
+
+def _summed_up(facts: Facts, restored: Restored, *, blamed: set[str]) -> list[Finding]:
+    """The one comparison of rows that pg_dump has no part in: the servers' own sums of them, at the source and here."""
+    manifest = facts.manifest
+    if manifest is None or not facts.archived.inventory or not facts.archived.inventory.tables:
+        return []
+    if manifest.row_sums is None or restored.row_sums is None:
+        why = "the source read its rows once" if manifest.row_sums is None else "this server is of another kind"
+        return [not_compared(NAME, f"{why}: that pg_dump altered no value on the way is not proved")]
+    promised, there = manifest.row_sums.sums, restored.row_sums.sums
+    without = lacked(facts)
+    found = []
+    for table in sorted(promised_tables(facts) & promised.keys() & there.keys() - blamed):
+        if promised[table] != there[table]:
+            finding = Finding(
+                check=NAME,
+                object=table,
+                status="fault",
+                cause="archive",
+                expected=f"rows whose hashes sum up to {promised[table]}, as the source's server had them",
+                actual=f"{there[table]}, though they are the archive's",
+                why="pg_dump wrote other values than the source held in the snapshot of this backup",
+                hint="check the pg_dump that made the archive, then take another with `pgdrill backup`",
+            )
+            found.append(excused(finding) if f"TABLE DATA {table}" in without else finding)
     return found
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from backup_lib.inventory import LargeObject
-from verification.facts import Facts
+from verification.checks.restore import lacked
+from verification.facts import Facts, Restored
 from verification.finding import Finding, match
 from verification.findings import not_reached
 from verification.scope import scope_of
@@ -23,10 +24,35 @@ def check_large_objects(facts: Facts) -> list[Finding]:
     if promised is not None and not (scope.said_by == "--expect" and scope.kind in ("tables", "schema")):
         found += _compare(promised.large_objects, dump.large_objects, "in the archive")
     found += _compare(dump.large_objects, restored.inventory.large_objects, "after the restore")
+    found = found or _summed_up(facts, restored)
     if found:
         return found
     return [match(NAME, f"large object {o.oid}", _digest(o)) for o in dump.large_objects] or [
         match(NAME, "database", "no large object promised, none archived")
+    ]
+
+
+def _summed_up(facts: Facts, restored: Restored) -> list[Finding]:
+    """Against the servers' own sums, which pg_dump has no part in."""
+    manifest, there = facts.manifest, restored.row_sums
+    if manifest is None or manifest.row_sums is None or there is None:
+        return []
+    if not scope_of(facts.expect, manifest, facts.archived.inventory).is_whole or lacked(facts):
+        return []
+    expected, actual = manifest.row_sums.large_objects, there.large_objects
+    if expected is None or actual is None or expected == actual:
+        return []
+    return [
+        Finding(
+            check=NAME,
+            object="large objects",
+            status="fault",
+            cause="archive",
+            expected=f"large objects whose hashes sum up to {expected}, as the source's server had them",
+            actual=f"{actual}, though they are the archive's",
+            why="pg_dump wrote other bytes than the source held in the snapshot of this backup",
+            hint="check the pg_dump that made the archive, then take another with `pgdrill backup`",
+        )
     ]
 
 
