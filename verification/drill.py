@@ -32,6 +32,7 @@ from backup_lib.errors import (
 from backup_lib.inventory import major_of
 from backup_lib.manifest import Manifest, parse_manifest
 from backup_lib.plain_loader import Loader, LoadReport, message_without_values
+from backup_lib.privacy import readable_by_others
 from verification.analyzing import analyze
 from verification.checks import Check, checks_of
 from verification.checks.sql import ask, sql_check
@@ -112,6 +113,7 @@ class Drill:
             manifest=None,
             manifest_damage=None,
             archived=Archived(),
+            wide=_open_to_others(found, plan),
         )
         try:
             self.facts.manifest, self.facts.manifest_damage = self._read_manifest()
@@ -401,3 +403,9 @@ def _loaded(databases: list[str], first: str) -> list[str]:
 def _makes_its_database(archived: Archived) -> bool:
     dump = archived.inventory
     return dump is not None and any(entry.type == "DATABASE" for entry in dump.entries)
+
+
+def _open_to_others(found: Found, plan: Plan) -> tuple[str, ...]:
+    """Paths of the archive and its manifest that others may read; of what lies elsewhere its place has to see to it."""
+    beside = plan.manifest or (found.path.with_name(found.manifest_name) if found.path else None)
+    return tuple(map(str, readable_by_others(path for path in (found.path, beside) if path is not None)))

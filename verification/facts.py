@@ -148,6 +148,7 @@ class Facts:
     restored: Restored | None = None
     answers: Mapping[str, Answer] | None = None  # by the name of the configuration's check; None: none was asked
     server_major: int | None = None
+    wide: tuple[str, ...] = ()  # paths of archive and manifest that others than their owner may read
     obstacle: str | None = None  # why the drill could not go on
     obstacle_hint: str = ""
     outward_keys: tuple[str, ...] = ()  # labels of foreign keys not made: to tables whose rows the archive leaves out

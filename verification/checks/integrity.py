@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from shlex import quote
+
 from backup_lib.manifest import ArchiveFacts
 from verification.facts import Archived, Facts
 from verification.finding import Finding, match
-from verification.findings import not_reached
+from verification.findings import not_reached, some
 from verification.identity import Mismatch, mismatches
 
 NAME = "integrity"
@@ -48,7 +51,22 @@ def check_integrity(facts: Facts) -> list[Finding]:
     found.append(match(NAME, "archive", f"{archived.size_bytes} bytes, SHA-256 {archived.sha256}"))
     if not archived.is_authenticated and not facts.is_as_promised:
         found.append(_unauthenticated(archived.encryption or ""))
+    if facts.wide:
+        found.append(_wide(facts.wide))
     return found
+
+
+def _wide(paths: Sequence[str]) -> Finding:
+    return Finding(
+        check=NAME,
+        object="file modes",
+        status="note",
+        cause="environment",
+        expected="files that their owner alone may read",
+        actual=f"others may read or write {some(paths)}",
+        why="an archive is all of the data, and a manifest names all that is in it",
+        hint=f"`chmod go= {' '.join(map(quote, paths))}`",
+    )
 
 
 def _unauthenticated(encryption: str) -> Finding:
