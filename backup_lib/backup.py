@@ -90,8 +90,8 @@ def make_backup(
     :raises ProgramError: when pg_dump fails, or wrote other rows than there are in the snapshot.
     """
     packing = compression or ("none" if format == "tar" else "gzip")
-    _refuse_in_plain(format, lock)
-    extra = _format_options(kind, format, packing, create=create, jobs=jobs)
+    refuse_in_plain(format, lock)
+    extra = format_options(kind, format, packing, create=create, jobs=jobs)
     store = LocalStore(destination) if isinstance(destination, Path) else destination
     begun = time.monotonic()
     started_at = (now or datetime.now(UTC)).astimezone(UTC)
@@ -111,17 +111,8 @@ def make_backup(
         if strict:
             refuse(concerns)
 
-        def name_at(at: datetime) -> str:
-            return build_name(
-                source.facts.database,
-                at,
-                kind=scope.kind,
-                format=format,
-                compression=packing,
-                encrypted=lock is not None,
-            )
-
-        name = _free_name(store, name_at, started_at)
+        name_at = name_maker(source.facts.database, scope.kind, format, packing, lock)
+        name = free_name(store, name_at, started_at)
         _require_room(store, name)
         by_pg_dump = job.written_encrypted if lock is not None else job.written_by_pg_dump
         writing = job.written_plain if format == "plain" else by_pg_dump
@@ -187,7 +178,7 @@ def refuse(concerns: Sequence[Concern]) -> None:
         )
 
 
-def _refuse_in_plain(format: Format, lock: Lock | None) -> None:
+def refuse_in_plain(format: Format, lock: Lock | None) -> None:
     """What cannot be encrypted without lying on a disk in plain for a while."""
     if lock is not None and format in ("directory", "tar"):
         why = "is many files" if format == "directory" else "is written by way of temporary files in plain"
@@ -196,9 +187,11 @@ def _refuse_in_plain(format: Format, lock: Lock | None) -> None:
         )
 
 
-def _format_options(
-    kind: Kind, format: Format, compression: Compression, *, create: bool, jobs: int
-) -> tuple[str, ...]:
+def format_options(kind: Kind, format: Format, compression: Compression, *, create: bool, jobs: int) -> tuple[str, ...]:
+    """pg_dump's options for them.
+
+    :raises UsageError: when they contradict one another.
+    """
     if kind == "tables":
         raise UsageError("tables is no kind by itself", hint="name the tables")
     if create and (format != "plain" or kind == "data"):
@@ -217,7 +210,17 @@ def _format_options(
     return (*options, f"--jobs={jobs}") if jobs != 1 else tuple(options)
 
 
-def _free_name(store: Store, name_at: Callable[[datetime], str], at: datetime) -> str:
+def name_maker(
+    database: str, kind: Kind, format: Format, compression: Compression, lock: Lock | None
+) -> Callable[[datetime], str]:
+    """What an archive begun at a time is called."""
+    return lambda at: build_name(
+        database, at, kind=kind, format=format, compression=compression, encrypted=lock is not None
+    )
+
+
+def free_name(store: Store, name_at: Callable[[datetime], str], at: datetime) -> str:
+    """The first of these names from that time on that nothing has."""
     taken = {item.name.removesuffix(SUFFIX) for item in store.items()}
     while (name := name_at(at)) in taken:
         at += timedelta(seconds=1)

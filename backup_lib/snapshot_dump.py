@@ -87,6 +87,10 @@ class SnapshotDump:
     def client_major(self) -> int:
         return self._programs.major
 
+    @property
+    def client_version(self) -> str:
+        return self._programs.version
+
     @contextmanager
     def written_plain(self, store: Store, name: str, compression: Compression) -> Iterator[Written]:
         """pg_dump's text, read, packed, encrypted and stored in one pass."""

@@ -108,6 +108,9 @@ def backup(
         ),
     ] = None,
     dsn: Dsn = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Ask the source, and say what would be dumped; write nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Back up a database, or all that are configured, and record what must be in each."""
@@ -129,6 +132,28 @@ def backup(
         say("note: BACKUP_ENCRYPT_PASSWORD is set, and BACKUP_ENCRYPT is not: the archive is not encrypted")
     if format_ != "plain" and lock is None:  # pg_dump writes those itself, to a folder only; they are copied from there
         places.sort(key=lambda place: not isinstance(place, LocalStore))
+    if dry_run:
+        from backup_lib.backup import refuse
+        from backup_lib.backup_plan import plan_backup
+        from backup_lib.cli.backup_plan import put_plan
+
+        plan = partial(
+            plan_backup,
+            source,
+            kind=kind,
+            tables=tables or (),
+            schemas=schemas or (),
+            exclude_tables=exclude_tables or (),
+            format=format_,
+            compression=compress,
+            create=create,
+            lock=lock,
+        )
+        plans = [plan(place) for place in places]
+        put_plan(plans, as_json=as_json)
+        if strict:
+            refuse(plans[0].concerns)
+        return
     progress = Progress("read")
 
     def make(place: Store) -> BackupResult:
@@ -249,6 +274,7 @@ def manifest(
     ] = "full",
     independent_content: IndependentContent = None,
     dsn: Dsn = None,
+    as_json: AsJson = False,
 ) -> None:
     """Record what somebody else's archive must contain.
 
@@ -270,6 +296,19 @@ def manifest(
         progress.done()
     put_concerns(recorded.lint)
     tables, rows = count_rows(recorded)
-    put(f"{out}: {rows:,} rows in {tables} tables of {recorded.source.database}")
+    if as_json:
+        put_json(
+            {
+                "path": out,
+                "database": recorded.source.database,
+                "kind": recorded.kind,
+                "snapshot_at": recorded.source.snapshot_at,
+                "tables": tables,
+                "rows": rows,
+                "lint": [asdict(concern) for concern in recorded.lint],
+            }
+        )
+    else:
+        put(f"{out}: {rows:,} rows in {tables} tables of {recorded.source.database}")
     if snapshot is None:
         say("note: without --snapshot it holds for an archive only if nobody writes between the two")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from backup_lib.cli.options import DEFAULT_BACKUPS, AsJson
-from backup_lib.cli.talk import put, say
+from backup_lib.cli.talk import put, put_json, say
 from backup_lib.errors import ServerError, UsageError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from backup_lib.server_programs import Programs
 
 _FAULTS_SHOWN = 3
+Tell = Callable[[str], None]
 
 
 def sample_backup(
@@ -42,6 +44,7 @@ def demo(
         Path | None,
         typer.Option(metavar="FOLDER", file_okay=False, help="Where it happens, and is kept; default a temporary one."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """See it work: a good archive, and two damaged ones.
 
@@ -50,22 +53,27 @@ def demo(
     """
     from backup_lib.cli.backup import put_result
 
+    tell = say if as_json else put
     folder = folder or Path(tempfile.mkdtemp(prefix="pgdrill-demo-"))
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty", hint="name a new folder, or leave --folder out")
-    put(f"everything happens in {folder}\n\n1. a sample database is made and backed up")
+    tell(f"everything happens in {folder}\n\n1. a sample database is made and backed up")
     result = back_up_sample(folder / "backups")
-    put_result(result)
-    put("\n2. two copies of the archive are damaged")
-    flipped, shortened = damage_copies(result, folder)
-    put("\n3. all three are restored and compared")
+    if not as_json:
+        put_result(result)
+    tell("\n2. two copies of the archive are damaged")
+    flipped, shortened = damage_copies(result, folder, tell)
+    tell("\n3. all three are restored and compared")
     good = result.store.location + "/" + result.name
     outcome = _drill([good, str(flipped), str(shortened)], folder)
-    verdicts = [_report(title, drill) for title, drill in zip(_TITLES, outcome.drills, strict=True)]
+    verdicts = [_report(title, drill, tell) for title, drill in zip(_TITLES, outcome.drills, strict=True)]
+    if as_json:
+        drills = zip(_TITLES, outcome.drills, strict=True)
+        put_json({"folder": folder, "drills": [_describe(title, drill) for title, drill in drills]})
     if verdicts != ["verified", "failed", "failed"]:
         say(f"error: expected verified, failed, failed\nhint: {folder / _LOG} holds what the suite printed")
         raise typer.Exit(1)
-    put(f"\nthe good archive is proved, both damaged ones are caught: all of it is in {folder}")
+    tell(f"\nthe good archive is proved, both damaged ones are caught: all of it is in {folder}")
 
 
 _TITLES = ("the archive", "one byte flipped", "one row left out")
@@ -95,7 +103,7 @@ def _newest_server() -> Programs:
     return next(programs for programs in servers if programs.major == servers[-1].major)
 
 
-def damage_copies(result: BackupResult, folder: Path) -> tuple[Path, Path]:
+def damage_copies(result: BackupResult, folder: Path, tell: Tell = put) -> tuple[Path, Path]:
     """One copy with a flipped byte; one that lacks a row, and whose manifest has the digest of those bytes.
 
     The second is what a backup is that went wrong while it was made: its file is flawless.
@@ -105,10 +113,10 @@ def damage_copies(result: BackupResult, folder: Path) -> tuple[Path, Path]:
     if result.path is None or result.manifest.inventory is None:
         raise ValueError("the sample's archive is plain, and on this machine")
     flipped = flip_byte(result.path, folder / "damaged/one-byte-flipped")
-    put(f"{flipped}: one byte in its middle is flipped")
+    tell(f"{flipped}: one byte in its middle is flipped")
     largest = max(result.manifest.inventory.tables, key=lambda table: table.rows)
     shortened = leave_out_row(result.path, folder / "damaged/one-row-left-out", largest)
-    put(f"{shortened}: one of the {largest.rows:,} rows of {largest.label} is left out")
+    tell(f"{shortened}: one of the {largest.rows:,} rows of {largest.label} is left out")
     return flipped, shortened
 
 
@@ -123,15 +131,29 @@ def _drill(archives: list[str], folder: Path) -> Outcome:
         return run_suite(arguments, output=log.fileno())
 
 
-def _report(title: str, drill: Drilled) -> str:
+def _describe(title: str, drill: Drilled) -> dict[str, Any]:
+    faults = [
+        {"check": fault.check, "object": fault.object, "expected": fault.expected, "actual": fault.actual}
+        for fault in drill.faults
+    ]
+    return {
+        "title": title,
+        "archive": drill.archive,
+        "verdict": drill.verdict,
+        "faults": faults,
+        "folder": drill.folder,
+    }
+
+
+def _report(title: str, drill: Drilled, tell: Tell) -> str:
     """Print how one drill ended; return its verdict."""
-    put(f"\n{title}: {drill.verdict.replace('_', ' ').upper()}")
+    tell(f"\n{title}: {drill.verdict.replace('_', ' ').upper()}")
     if drill.record and not drill.faults:
-        put(f"  {drill.record.summary}")
+        tell(f"  {drill.record.summary}")
     for fault in drill.faults[:_FAULTS_SHOWN]:
-        put(f"  {fault.object}: expected {fault.expected}, found {fault.actual}")
+        tell(f"  {fault.object}: expected {fault.expected}, found {fault.actual}")
     if len(drill.faults) > _FAULTS_SHOWN:
-        put(f"  and {len(drill.faults) - _FAULTS_SHOWN} more faults")
+        tell(f"  and {len(drill.faults) - _FAULTS_SHOWN} more faults")
     if drill.folder:
-        put(f"  report: {drill.folder / 'report.html'}")
+        tell(f"  report: {drill.folder / 'report.html'}")
     return drill.verdict

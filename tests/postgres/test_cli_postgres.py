@@ -167,3 +167,37 @@ def test_the_demo_proves_the_good_archive_and_catches_the_damaged(pgdrill: Pgdri
     assert "one byte flipped: FAILED" in said.stdout
     assert "one row left out: FAILED" in said.stdout
     assert len(list((tmp_path / "demo/reports").glob("*/report.html"))) == 4  # one is of `latest`, a link
+
+
+def test_a_dry_run_of_backup_says_what_would_be_dumped_and_writes_nothing(
+    pgdrill: Pgdrill, dsn: str, tmp_path: Path
+) -> None:
+    said = pgdrill("backup", "--dry-run", "--json", "--to", "new", dsn=dsn)
+    assert said.returncode == 0, said.stderr
+    plan = json.loads(said.stdout)
+    assert (plan["tables"], plan["left_out"], plan["expected_bytes"]) == (["public.people"], [], None)
+    assert not (tmp_path / "new").exists()
+
+    made = back_up(pgdrill, dsn, "--to", "new")
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "new").iterdir()}
+    plan = json.loads(pgdrill("backup", "--dry-run", "--json", "--to", "new", dsn=dsn).stdout)
+    assert (plan["like"], plan["expected_bytes"], plan["kind"]) == (made["name"], made["size_bytes"], "full")
+    assert plan["name"] != made["name"]
+    assert (plan["places"][0]["free_bytes"] or 0) > 0
+    said = pgdrill("backup", "--dry-run", "--kind", "schema", "--exclude-table", "people", "--to", "new", dsn=dsn)
+    assert "rows of 0 tables: none\n  NOT of 1: public.people\n" in said.stdout
+    assert said.stdout.endswith("nothing was dumped or written\n")
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "new").iterdir()} == before
+
+
+def test_a_dry_run_of_backup_finds_what_a_backup_would_stumble_over(pgdrill: Pgdrill, dsn: str) -> None:
+    said = pgdrill("backup", "--dry-run", "--table", "persons", dsn=dsn)
+    assert (said.returncode, "no table is called persons" in said.stderr) == (3, True)
+    said = pgdrill("backup", "--dry-run", "--format", "tar", "--compress", "gzip", dsn=dsn)
+    assert (said.returncode, "a tar archive cannot be compressed" in said.stderr) == (2, True)
+
+
+def test_what_manifest_recorded_is_told_as_json(pgdrill: Pgdrill, dsn: str, tmp_path: Path) -> None:
+    told = json.loads(pgdrill("manifest", "--out", "m.json", "--json", dsn=dsn).stdout)
+    assert (told["path"], told["rows"], told["tables"], told["kind"]) == ("m.json", 500, 1, "full")
+    assert (tmp_path / "m.json").exists()
