@@ -111,3 +111,25 @@ def parse_zone_text(value: object) -> str:
 
 def parse_cron_or_never(value: object) -> str | None:
     return None if str(value).strip().lower() == "never" else parse_cron_text(value)
+
+
+def parse_truth(value: object) -> bool:
+    """`true` and `false`, and what else people write for them in a variable."""
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().lower()
+    if isinstance(value, str) and text in ("true", "yes", "on", "1", "t", "y"):
+        return True
+    if isinstance(value, str) and text in ("false", "no", "off", "0", "f", "n"):
+        return False
+    raise ValueError("true or false is wanted")
+
+
+def parse_recipients(value: object) -> tuple[str, ...]:
+    """A list of public keys; of a variable's text or file, those between commas and line ends, without comments."""
+    if isinstance(value, str):
+        lines = [line for line in value.splitlines() if not line.lstrip().startswith("#")]
+        value = [part.strip() for line in lines for part in line.split(",")]
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        raise ValueError("a list of public keys is wanted, such as age1…")
+    return tuple(filter(None, value))

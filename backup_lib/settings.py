@@ -24,6 +24,8 @@ from backup_lib.setting_types import (
     parse_expected,
     parse_name,
     parse_number,
+    parse_recipients,
+    parse_truth,
     parse_zone_text,
 )
 
@@ -41,6 +43,7 @@ def setting(
     *,
     key: str = "",
     env: str = "",
+    lends: str = "",
     parse: Callable[[object], Any] | None = None,
     path: bool = False,
     example: str = "",
@@ -51,13 +54,22 @@ def setting(
     :param default: none: the key must be given.
     :param key: how it is called in the file, where that is not the field's name.
     :param env: the environment variable that goes before the file; `<env>_FILE` may name a file instead.
+    :param lends: a variable that it stands for and that is not read here: what it names is read by who needs it.
     :param parse: from what the file or variable says to the value; raises ValueError with what is wanted.
     :param example: as it stands in the file, for what has no default that is one.
     :param path: a relative path is meant from the folder of the file it stands in.
     """
     return field(
         default=default,
-        metadata={"help": help, "key": key, "env": env, "parse": parse, "path": path, "example": example},
+        metadata={
+            "help": help,
+            "key": key,
+            "env": env,
+            "lends": lends or env,
+            "parse": parse,
+            "path": path,
+            "example": example,
+        },
     )
 
 
@@ -72,6 +84,72 @@ class BackupSettings:
         env="BACKUP_COMPRESS",
         parse=parse_compression,
         example='"zstd"',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptionSettings:
+    """Who can open archives; a passphrase or a secret key stands in a file of its own, never here."""
+
+    encrypt: bool | None = setting(
+        "Whether to encrypt; default only if there are recipients.",
+        None,
+        env="BACKUP_ENCRYPT",
+        parse=parse_truth,
+        example="true",
+    )
+    recipients: tuple[str, ...] = setting(
+        "Public keys, age1… or ssh-…, to encrypt for.",
+        (),
+        env="BACKUP_RECIPIENTS",
+        parse=parse_recipients,
+        example='["age1…"]',
+    )
+    recipients_file: str | None = setting(
+        "A file with one a line. Variable: BACKUP_RECIPIENTS_FILE.",
+        None,
+        lends="BACKUP_RECIPIENTS_FILE",
+        path=True,
+        example='"recipients.txt"',
+    )
+    password_file: str | None = setting(
+        "A file with the passphrase that encrypts where there are no recipients, and opens archives. "
+        "Variable: BACKUP_ENCRYPT_PASSWORD_FILE.",
+        None,
+        lends="BACKUP_ENCRYPT_PASSWORD_FILE",
+        path=True,
+        example='"/run/secrets/backup_password"',
+    )
+    identity_file: str | None = setting(
+        "A file with the secret key that opens archives for recipients.",
+        None,
+        env="BACKUP_IDENTITY_FILE",
+        path=True,
+        example='"/mnt/usb/key.txt"',
+    )
+
+    def __post_init__(self) -> None:
+        if self.encrypt is False and (self.recipients or self.recipients_file):
+            raise ValueError("encrypt is false, and there are recipients: keep one")
+        if any("SECRET" in key.upper() for key in self.recipients):  # said without it
+            raise ValueError("recipients holds a secret key: write its public key, age1…; age-keygen -y prints it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionSettings:
+    """What `pgdrill prune` keeps of each database and kind, and when `pgdrill rotate` packs."""
+
+    keep_days: Positive = setting("Keep those of the days before the newest.", 30, env="BACKUP_RETENTION_DAYS")
+    keep_max: Positive | None = setting("Of these at most so many.", None, env="BACKUP_MAX_FILES", example="60")
+    keep_daily: Count = setting("And the newest of each of so many days.", 0, env="BACKUP_KEEP_DAILY")
+    keep_weekly: Count = setting("And the newest of each of so many weeks.", 0, env="BACKUP_KEEP_WEEKLY")
+    keep_monthly: Count = setting("And the newest of each of so many months.", 0, env="BACKUP_KEEP_MONTHLY")
+    keep_yearly: Count = setting("And the newest of each of so many years.", 0, env="BACKUP_KEEP_YEARLY")
+    quarantine_days: Positive = setting(
+        "How long archives that failed are kept aside.", 30, env="BACKUP_QUARANTINE_DAYS"
+    )
+    rotate_days: Positive = setting(
+        "How old the youngest archive of a month must be for its bundle.", 30, env="BACKUP_ROTATE_DAYS"
     )
 
 
@@ -328,6 +406,8 @@ class Settings:
     """All of it; what is not set is at its default."""
 
     backup: BackupSettings = field(default_factory=BackupSettings)
+    encryption: EncryptionSettings = field(default_factory=EncryptionSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
     verify: VerifySettings = field(default_factory=VerifySettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     status: StatusSettings = field(default_factory=StatusSettings)

@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from dataclasses import Field, dataclass, fields
 from typing import Any
 
-from backup_lib.settings import BackupSettings, DatabaseSettings, NotifySettings, StatusSettings, VerifySettings
+from backup_lib.settings import (
+    BackupSettings,
+    DatabaseSettings,
+    EncryptionSettings,
+    NotifySettings,
+    RetentionSettings,
+    StatusSettings,
+    VerifySettings,
+)
 
 _HEAD = """\
 # The configuration of pgdrill, for this folder. What is commented out is at its default.
@@ -56,6 +64,8 @@ def render_template(answers: Answers) -> str:
     parts = [
         _HEAD,
         _section(BackupSettings, "[backup]", {"dir": quote(answers.dir)}),
+        _section(EncryptionSettings, "[encryption]", {}),
+        _section(RetentionSettings, "[retention]", {}),
         _section(VerifySettings, "[verify]", {"rto": quote(answers.rto), "rpo": quote(answers.rpo)}),
         _section(StatusSettings, "[status]", {}),
         _section(NotifySettings, "[notify]", {}),

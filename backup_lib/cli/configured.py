@@ -56,12 +56,20 @@ def configure(file: Path | None, *, apply: bool) -> Configuration | None:
 
 def lent(configuration: Configuration) -> dict[str, str]:
     """The variables of `.env`, and those that the file's settings stand for, where the environment is silent."""
-    told = {
-        name: str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in _variables(configuration)
-        if configuration.variables.read(name) is None
-    }
+    told = {name: _as_text(value) for name, value in _variables(configuration) if _is_silent(configuration, name)}
     return configuration.variables.from_dotenv() | told | ({LENT: " ".join(told)} if told else {})
+
+
+def _is_silent(configuration: Configuration, name: str) -> bool:
+    """NAME and NAME_FILE are one variable."""
+    variables = configuration.variables.merged()
+    return not any(variables.get(one) for one in (name, f"{name}_FILE", name.removesuffix("_FILE")))
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _variables(configuration: Configuration) -> Iterator[tuple[str, object]]:
@@ -72,8 +80,8 @@ def _variables(configuration: Configuration) -> Iterator[tuple[str, object]]:
         section = getattr(configuration.settings, part.name)
         for field in fields(section) if is_dataclass(section) else ():
             value = getattr(section, field.name)
-            if field.metadata["env"] and value != field.default and not isinstance(value, Secret):
-                yield field.metadata["env"], value
+            if field.metadata["lends"] and value != field.default and not isinstance(value, Secret):
+                yield field.metadata["lends"], value
 
 
 def load() -> Configuration:

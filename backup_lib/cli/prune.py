@@ -37,19 +37,38 @@ def prune(
         ),
     ] = None,
     daily: Annotated[
-        int, typer.Option("--keep-daily", min=0, metavar="N", help="And the newest of each of N days.")
+        int,
+        typer.Option(
+            "--keep-daily", min=0, metavar="N", envvar="BACKUP_KEEP_DAILY", help="And the newest of each of N days."
+        ),
     ] = 0,
     weekly: Annotated[
-        int, typer.Option("--keep-weekly", min=0, metavar="N", help="And the newest of each of N weeks.")
+        int,
+        typer.Option(
+            "--keep-weekly", min=0, metavar="N", envvar="BACKUP_KEEP_WEEKLY", help="And the newest of each of N weeks."
+        ),
     ] = 0,
     monthly: Annotated[
-        int, typer.Option("--keep-monthly", min=0, metavar="N", help="And the newest of each of N months.")
+        int,
+        typer.Option(
+            "--keep-monthly",
+            min=0,
+            metavar="N",
+            envvar="BACKUP_KEEP_MONTHLY",
+            help="And the newest of each of N months.",
+        ),
     ] = 0,
     yearly: Annotated[
-        int, typer.Option("--keep-yearly", min=0, metavar="N", help="And the newest of each of N years.")
+        int,
+        typer.Option(
+            "--keep-yearly", min=0, metavar="N", envvar="BACKUP_KEEP_YEARLY", help="And the newest of each of N years."
+        ),
     ] = 0,
     quarantine_days: Annotated[
-        int, typer.Option(min=1, metavar="N", help="How long archives that failed are kept aside.")
+        int,
+        typer.Option(
+            min=1, metavar="N", envvar="BACKUP_QUARANTINE_DAYS", help="How long archives that failed are kept aside."
+        ),
     ] = 30,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, and why.")] = False,
     as_json: AsJson = False,

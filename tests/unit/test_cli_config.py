@@ -18,6 +18,7 @@ from backup_lib.configuration import Configuration, load_configuration
 from backup_lib.errors import UsageError
 from backup_lib.settings_template import Answers, render_template
 from backup_lib.targets import choose_targets
+from backup_lib.variables import LENT
 
 
 class Said(NamedTuple):
@@ -275,3 +276,64 @@ def test_a_database_that_cannot_be_meant_is_named(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         targets(tmp_path, toml, *names)
+
+
+# Encryption and retention
+
+
+def test_encryption_of_the_file_is_lent_and_the_environment_takes_its_place_as_a_whole(tmp_path: Path) -> None:
+    toml = """
+        [encryption]
+        recipients = ["age1a", "ssh-ed25519 AAAA ana"]
+        recipients_file = "keys/recipients"
+        password_file = "keys/password"
+        identity_file = "keys/identity"
+        """
+    told = lent(configuration(tmp_path, toml))
+    assert told.pop(LENT)
+    assert told == {
+        "BACKUP_RECIPIENTS": "age1a,ssh-ed25519 AAAA ana",
+        "BACKUP_RECIPIENTS_FILE": "keys/recipients",
+        "BACKUP_ENCRYPT_PASSWORD_FILE": "keys/password",
+        "BACKUP_IDENTITY_FILE": "keys/identity",
+    }
+    named = {"BACKUP_RECIPIENTS": "age1b", "BACKUP_ENCRYPT_PASSWORD": "x"}
+    assert set(lent(configuration(tmp_path, toml, named))) == {"BACKUP_IDENTITY_FILE", LENT}
+
+
+def test_a_file_of_recipients_is_read_without_its_comments(tmp_path: Path) -> None:
+    (tmp_path / "recipients").write_text("# ana, of the shop\nage1a\n\nage1b, age1c\n")
+    env = {"BACKUP_RECIPIENTS_FILE": str(tmp_path / "recipients"), "BACKUP_ENCRYPT": "Yes"}
+    settings = configuration(tmp_path, "", env).settings.encryption
+    assert (settings.recipients, settings.encrypt) == (("age1a", "age1b", "age1c"), True)
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ('recipients = ["AGE-SECRET-KEY-1QQQ"]', "recipients holds a secret key"),
+        ('encrypt = false\nrecipients = "age1a"', "encrypt is false, and there are recipients"),
+        ("encrypt = 3", "true or false is wanted"),
+        ('password = "x"', "did you mean password_file?"),
+    ],
+)
+def test_a_mistake_about_encryption_is_said_without_the_secret(tmp_path: Path, toml: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        configuration(tmp_path, f"[encryption]\n{toml}\n")
+    assert said in str(caught.value)
+    assert "1QQQ" not in str(caught.value)
+
+
+def test_retention_of_the_file_counts_for_prune_and_rotate(tmp_path: Path) -> None:
+    (tmp_path / "backups").mkdir()
+    for day in ("20250101", "20250201", "20250301"):
+        (tmp_path / "backups" / f"pos_backup_{day}_020000.sql").write_bytes(b"--\n-- PostgreSQL database dump\n--\n")
+    (tmp_path / "pgdrill.toml").write_text("[retention]\nkeep_days = 7\nkeep_monthly = 3\nrotate_days = 100000\n")
+    told = json.loads(pgdrill(tmp_path, "rotate", "--dry-run", "--json").out)["archives"]
+    assert {one["action"] for one in told} == {"keep"}
+    assert "the youngest of its month" in told[-1]["reason"]
+    shown = json.loads(pgdrill(tmp_path, "config", "show", "--json", BACKUP_KEEP_DAILY="4").out)
+    assert shown["retention.keep_monthly"] == {"value": 3, "from": "pgdrill.toml:3"}
+    assert shown["retention.keep_daily"] == {"value": 4, "from": "environment BACKUP_KEEP_DAILY"}
+    help_of = pgdrill(tmp_path, "prune", "--help").out
+    assert "BACKUP_KEEP_MONTHLY" in help_of
