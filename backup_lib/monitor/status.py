@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from backup_lib.catalog import Found, list_archives
+from backup_lib.catalog import Found, list_archives, look_into
 from backup_lib.configuration import Configuration
 from backup_lib.errors import BackupError
 from backup_lib.monitor.archives import Archive, Group, group_archives, read_promises
@@ -127,12 +128,25 @@ def _location(where: str) -> str:
 def _look(where: str, configuration: Configuration, now: datetime) -> tuple[list[Found], PlaceStatus]:
     try:
         store = open_place(where)
-        found = [] if _is_absent(store) else list_archives(store)
+        found = [] if _is_absent(store) else _look_at_newest(list_archives(store, by_name=True))
         free_bytes = None if _is_absent(store) else store.free_bytes()
     except BackupError as exc:
         return [], unreadable(_location(where), exc.message, exc.hint)
     rounds = configuration.settings.status.room
     return found, judge_room(store.location, found, free_bytes, rounds=rounds, now=now)
+
+
+def _look_at_newest(listed: Sequence[Found]) -> list[Found]:
+    """The same, with what the manifests of the newest of each database and kind say; the others are as their names."""
+    seen: Counter[Group] = Counter()
+    newest: list[Found] = []
+    others: list[Found] = []
+    for one in listed:
+        group = (one.database or "", one.kind or "")
+        seen[group] += 1
+        # A few more than are judged: a name may be of a moment before or after the snapshot's.
+        (newest if seen[group] <= 2 * WINDOW else others).append(one)
+    return [*look_into(newest), *others]
 
 
 def _is_absent(store: Store) -> bool:

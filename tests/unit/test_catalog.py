@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from test_manifest import a_manifest
+from archives import a_manifest
 
 from backup_lib.catalog import list_archives, resolve
 from backup_lib.errors import NoSuchArchiveError, StoreError, UsageError

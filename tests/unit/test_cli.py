@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from test_manifest import a_manifest
+from archives import a_manifest
 
 from backup_lib.cli import main, talk
 from backup_lib.cli.evidence import check_folder

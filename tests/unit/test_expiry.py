@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from archives import a_manifest
 from test_cli import Pgdrill, pgdrill  # noqa: F401 - a fixture
 from test_ledger import an_entry
-from test_manifest import a_manifest
 
 from backup_lib.errors import BackupError, LockedError, StoreError
 from backup_lib.expiry import QUARANTINE, Planned, expire, finish_interrupted, plan_expiry

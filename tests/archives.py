@@ -6,15 +6,86 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from test_manifest import a_manifest
-
 from backup_lib.archive import build_name
+from backup_lib.inventory import Entry as InventoryEntry
+from backup_lib.inventory import Inventory, SequenceValue, TableData
 from backup_lib.ledger import Entry, Ledger, write_ledger
-from backup_lib.manifest import SUFFIX, Kind, render_manifest
+from backup_lib.manifest import (
+    SUFFIX,
+    ArchiveFacts,
+    Environment,
+    Extension,
+    Globals,
+    Kind,
+    Manifest,
+    Source,
+    render_manifest,
+)
 from backup_lib.store import LocalStore
+
+AT = datetime(2025, 2, 1, 2, 0, 3, 250000, tzinfo=UTC)
+
+
+def a_manifest(*, database: str = "pos") -> Manifest:
+    return Manifest(
+        archive=ArchiveFacts(
+            name="pos_backup_20250201_020003.sql.gz",
+            kind="full",
+            format="plain",
+            compression="gzip",
+            size_bytes=10,
+            sha256="ab" * 32,
+            started_at=AT,
+            finished_at=AT,
+        ),
+        source=Source(
+            database=database,
+            system_identifier="7",
+            server_version="15.18",
+            snapshot_at=AT,
+            lsn="0/1",
+            in_recovery=False,
+            replay_lag_s=None,
+            role="postgres",
+            bootstrap_role="postgres",
+        ),
+        environment=Environment(
+            encoding="UTF8",
+            collate="C",
+            ctype="C",
+            locale_provider="libc",
+            icu_locale=None,
+            collation_version=None,
+            extensions=(Extension(name="hstore", version="1.8", schema="public"),),
+            settings=("role=; search_path=a",),
+            invalid_indexes=(),
+        ),
+        globals=Globals(roles=("ñ",), statements=('CREATE ROLE "ñ"',)),
+        row_counts={"public.ventas": 2},
+        catalog=("table public.ventas",),
+        inventory=Inventory(
+            entries=(InventoryEntry(type="TABLE", schema="public", name="ventas", owner="ñ", sha256="cd" * 32),),
+            tables=(
+                TableData(
+                    schema="public",
+                    name="ventas",
+                    target="public.ventas",
+                    columns=("id",),
+                    form="copy",
+                    rows=2,
+                    size_bytes=4,
+                    sha256="ef" * 32,
+                ),
+            ),
+            sequences=(SequenceValue(schema="public", name="s", last_value=5, is_called=True),),
+            large_objects=(),
+            complete=True,
+        ),
+        tools={"pg_dump": "15.18"},
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
