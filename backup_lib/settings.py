@@ -196,6 +196,13 @@ class ScheduleSettings:
         env="DRILL_SCHEDULE",
         parse=parse_cron_or_never,
     )
+    status: str | None = setting(
+        'When to look at it all and tell people of [notify] what is wrong, a cron expression, or "never".',
+        None,
+        env="STATUS_SCHEDULE",
+        parse=parse_cron_or_never,
+        example='"0 9 * * *"',
+    )
     prune: bool = setting("Whether each good backup is followed by `pgdrill prune`.", default=False, env="BACKUP_PRUNE")
     tz: str = setting("The time zone of both, such as America/Bogota.", "UTC", env="TZ", parse=parse_zone_text)
     state: str = setting("The file that says how the last runs ended.", "reports/schedule.json", path=True)

@@ -142,7 +142,7 @@ def run_(
 
 
 @app.command("once")
-def once(task: Annotated[str, typer.Argument(metavar="backup|drill", help="What to run now.")]) -> None:
+def once(task: Annotated[str, typer.Argument(metavar="backup|drill|status", help="What to run now.")]) -> None:
     """Run one of them now, never beside another, and note how it ended; what cron and timers call."""
     from datetime import UTC, datetime
 
@@ -224,6 +224,7 @@ def _tasks(found: Configuration, backup: str | None, drill: str | None, tz: str 
     commands: dict[str, tuple[Command, ...]] = {
         "backup": (("backup",), *(("prune", "--backups", place) for place in pruned)),
         "drill": (("verify", what, "--reports", settings.verify.reports),),
+        "status": (("status", "--tell"),),
     }
     crons = _crons(found, backup, drill, tz)
     return [Task(name=name, cron=cron, commands=commands[name]) for name, cron in crons.items()]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backup_lib.cli.announced import announced, note
 from backup_lib.cli.configured import load
 from backup_lib.cli.options import AsJson
 from backup_lib.cli.talk import put, put_json, render_age, render_columns, render_size
@@ -29,19 +30,35 @@ Place = Annotated[
 ]
 
 
-def status(*, backups: Place = None, as_json: AsJson = False) -> None:
+def status(
+    *,
+    backups: Place = None,
+    tell: Annotated[
+        bool, typer.Option("--tell", help="Tell the people of [notify] too, as for a run that ends so.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Say how archives, drills, places and the schedule stand, and what is wrong.
 
     Exits 0 if all is well, 1 if something is wrong, 3 if not all could be judged. No archive is read.
     """
+    (_told if tell else _show)(backups=backups, as_json=as_json)
+
+
+def _show(*, backups: str | None, as_json: bool) -> None:
     from backup_lib.monitor.status import describe, examine
 
     found = examine(load(), now=datetime.now(UTC), place=backups)
+    for problem in found.problems:
+        note(problem.message, f"next: {problem.hint}")
     if as_json:
         put_json(describe(found))
     else:
         _put(found)
     raise typer.Exit(found.exit_status)
+
+
+_told = announced("status", lambda _: "")(_show)
 
 
 def _put(found: Status) -> None:
@@ -53,8 +70,8 @@ def _put(found: Status) -> None:
     if found.tasks:
         put(render_columns(("", "task", "last run", "next"), [_task_row(one, now) for one in found.tasks]) + "\n")
     for one in found.series:
-        for note in one.notes:
-            put(f"note: {one.kind} of {one.database}: {note}")
+        for remark in one.notes:
+            put(f"note: {one.kind} of {one.database}: {remark}")
     if found.foreign:
         more = f" and {len(found.foreign) - 1} more" if len(found.foreign) > 1 else ""
         put(f"note: {found.foreign[0]}{more}: whose it is and of when is not known, so it is not judged")

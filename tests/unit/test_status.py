@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from archives import Shelf
+from receivers import http_receiver
 
 from backup_lib.cli.talk import put_json
 from backup_lib.configuration import load_configuration
@@ -345,3 +348,25 @@ def test_the_whole_of_it_is_json(shelf: Shelf, capsys: pytest.CaptureFixture[str
     assert (told["verdict"], told["exit_status"], told["series"][0]["verdict"]) == ("problem", 1, "problem")
     assert told["series"][0]["problems"][0]["code"] == "never-verified"
     assert (told["places"][0]["verdict"], told["tasks"][0]["name"]) == ("ok", "backup")
+
+
+def test_people_are_told_at_its_time_of_what_is_wrong(tmp_path: Path) -> None:
+    """The real program; its own failure is no second problem the next time."""
+    (tmp_path / "pgdrill.toml").write_text(SHOP + '[schedule]\nstatus = "0 9 * * *"\n')
+    argv = [sys.executable, "-c", "from backup_lib.cli import main; main()"]
+    with http_receiver() as receiver:
+        env = {"PATH": os.environ["PATH"], "NOTIFY_WEBHOOK": receiver.url}
+        once = subprocess.run([*argv, "schedule", "once", "status"], cwd=tmp_path, env=env, timeout=60, check=False)
+        again = subprocess.run(
+            [*argv, "status", "--json"], cwd=tmp_path, env=env, timeout=60, capture_output=True, check=False
+        )
+    assert (once.returncode, again.returncode) == (1, 1)
+    (got,) = receiver.got
+    assert (got.json["event"], got.json["command"], got.json["exit_status"]) == ("failure", "status", 1)
+    assert got.json["lines"] == [
+        "there is no full archive of shop in backups",
+        "next: make one: pgdrill backup --database shop --kind full",
+    ]
+    told = json.loads(again.stdout)
+    assert [task["name"] for task in told["tasks"]] == ["backup", "drill"]
+    assert [problem["code"] for one in told["series"] for problem in one["problems"]] == ["missing"]
