@@ -121,7 +121,7 @@ def changes(conn: Connection, rng: Random) -> Iterator[Change]:
     """
     conn.execute("SELECT setseed(%s)", [rng.random()])
     found = [
-        Change(what=what, names=(name,), statement=statement)
+        Change(what=what, names=(name, "large objects") if "large" in what else (name,), statement=statement)
         for query in _ASKED
         for what, name, statement in [*conn.execute(query.encode())][:1000]
         if statement

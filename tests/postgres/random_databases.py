@@ -1,4 +1,4 @@
-"""Whole databases made at random: every choice is the `Random`'s, so Hypothesis can draw and shrink them.
+"""Whole databases made at random: every choice is the `Random`'s, so one seed is one database.
 
 The statements are such as people write, in odd combinations; a server may refuse some of them (a key over a type
 without an order, a default of another type), and those are left out.
@@ -435,7 +435,7 @@ class RandomDatabase:
         else:
             options = self._rng.choice(("", "", " WITH (security_barrier = true)"))
             check = " WITH LOCAL CHECK OPTION" if query.startswith("SELECT *") and self._maybe(30) else ""
-            yield f"CREATE {'RECURSIVE ' * 0}VIEW {name}{options} AS {query}{check}"
+            yield f"CREATE VIEW {name}{options} AS {query}{check}"
 
     def _trigger(self) -> Iterator[str]:
         table, function, name = self._table(), self._placed(), self._name()
@@ -518,7 +518,7 @@ class RandomDatabase:
         one, two, table = self._placed(), self._placed(), self._table()
         made: tuple[Callable[[], tuple[str, ...]], ...] = (
             lambda: (f"CREATE AGGREGATE {one}(integer) (sfunc = int4pl, stype = integer, initcond = '{self._between(0, 9)}')",),
-            lambda: (f"CREATE OPERATOR {one.rpartition('.')[0] if False else 'public'}.#{'<>' * self._between(1, 3)} (leftarg = point, rightarg = integer, function = pg_catalog.point)",),
+            lambda: (f"CREATE OPERATOR public.#{'<>' * self._between(1, 3)} (leftarg = point, rightarg = integer, function = pg_catalog.point)",),
             lambda: (f"CREATE COLLATION {one} (locale = 'C')",),
             lambda: (f"CREATE TEXT SEARCH CONFIGURATION {one} (COPY = simple)", f"CREATE TEXT SEARCH DICTIONARY {two} (template = simple, accept = false)",
                      f"ALTER TEXT SEARCH CONFIGURATION {one} ALTER MAPPING FOR word WITH {two}, simple"),
