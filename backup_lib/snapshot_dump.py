@@ -16,7 +16,7 @@ from typing import NamedTuple
 import psycopg
 
 from backup_lib import row_sums
-from backup_lib.chunks import Digest
+from backup_lib.chunks import Digest, beside
 from backup_lib.codec import CHUNK_BYTES, Compressor
 from backup_lib.definitions import pack_definitions
 from backup_lib.dump_reader import read_inventory
@@ -31,6 +31,7 @@ from backup_lib.sequence_values import first_wrong, read_values
 from backup_lib.server_programs import Programs, client_for
 from backup_lib.source import SourceSession, sum_up
 from backup_lib.store import LocalStore, Sink, Store
+from backup_lib.traits import Traits
 
 Progress = Callable[[int], object]
 """Told the bytes of plain text read so far."""
@@ -170,8 +171,8 @@ class SnapshotDump:
     def dumped(self, keep: Callable[[bytes], object]) -> Iterator[Inventory]:
         """Run pg_dump to its end, giving its text to `keep`; the rows are counted meanwhile."""
         with self._counted_beside():
-            with self._pg_dump(*self.options) as chunks:
-                inventory = read_inventory(self._watched(chunks, keep))
+            with self._pg_dump(*self.options) as chunks, beside(keep) as put:
+                inventory = read_inventory(self._watched(chunks, put))
             yield inventory
 
     def manifest(self, inventory: Inventory, lint: tuple[Concern, ...] = ()) -> Manifest:
@@ -182,9 +183,7 @@ class SnapshotDump:
         sums = self._summing.result() if self._summing is not None else None
         counts = self._agreed_counts(inventory)
         self._agree_on_sequences(inventory)
-        promised = self._scope.kind in ("full", "tables") or (self._scope.kind == "schema" and self._scope.is_whole)
-        chosen = None if self._scope.is_whole else self._scope.tables
-        catalog, traits = self._source.described_catalog(chosen) if promised else ((), {})
+        catalog, traits = self._describing.result()
         return Manifest(
             archive=None,
             source=self._source.facts,
@@ -204,6 +203,11 @@ class SnapshotDump:
             row_sums=self._row_sums(sums),
             definitions=self._definitions() if self._scope.kind == "data" or not self._scope.is_whole else None,
         )
+
+    def _describe(self) -> tuple[tuple[str, ...], Traits]:
+        promised = self._scope.kind in ("full", "tables") or (self._scope.kind == "schema" and self._scope.is_whole)
+        chosen = None if self._scope.is_whole else self._scope.tables
+        return self._source.described_catalog(chosen) if promised else ((), {})
 
     def _definitions(self) -> PackedDefinitions:
         """Of the whole database, whatever was left out by name: a table may need any type or function."""
@@ -278,6 +282,7 @@ class SnapshotDump:
     def _start_counting(self) -> Future[dict[int, int]]:
         if self._counting is None:
             self._counting = self._beside.submit(self._source.count_rows, self._scope.tables)
+            self._describing = self._beside.submit(self._describe)
             self._summing = self._beside.submit(self._sum_rows)
         return self._counting
 
@@ -287,8 +292,7 @@ class SnapshotDump:
             try:
                 yield
             except BaseException:
-                if self._summing is not None:
-                    self._summing.cancel()
+                self._beside.shutdown(wait=False, cancel_futures=True)
                 with suppress(psycopg.Error):  # the source may be what failed
                     self._source.conn.cancel_safe()  # else we would wait for a count nobody needs
                 raise
