@@ -29,17 +29,6 @@ def checklist(
     ] = False,
     lang: Annotated[Literal["en", "es"], typer.Option("--lang", help="English or Spanish.")] = "en",
     backups: Place = None,
-    keep_days: Annotated[
-        int, typer.Option(min=1, metavar="N", envvar="BACKUP_RETENTION_DAYS", help="As pgdrill prune is given it.")
-    ] = 30,
-    keep_max: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", envvar="BACKUP_MAX_FILES", help="The same.", show_default="no limit"),
-    ] = None,
-    daily: Annotated[int, typer.Option("--keep-daily", min=0, metavar="N", help="The same.")] = 0,
-    weekly: Annotated[int, typer.Option("--keep-weekly", min=0, metavar="N", help="The same.")] = 0,
-    monthly: Annotated[int, typer.Option("--keep-monthly", min=0, metavar="N", help="The same.")] = 0,
-    yearly: Annotated[int, typer.Option("--keep-yearly", min=0, metavar="N", help="The same.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Keep no record, and run no drill.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -50,15 +39,13 @@ def checklist(
     from backup_lib.monitor.checklist import needing_drill, run_checklist
     from backup_lib.monitor.checklist_texts import render_text
     from backup_lib.monitor.status import examine
-    from backup_lib.retention import Policy
 
     configuration = load()
     status = examine(configuration, now=datetime.now(UTC), place=backups)
     if drill and period != "daily" and not dry_run and (wanted := needing_drill(status, period)):
         _drill(wanted, configuration, period)
         status = examine(configuration, now=datetime.now(UTC), place=backups)
-    policy = Policy(keep_days=keep_days, keep_max=keep_max, daily=daily, weekly=weekly, monthly=monthly, yearly=yearly)
-    done = run_checklist(period, status, configuration, policy=policy)
+    done = run_checklist(period, status, configuration)
     if as_json:
         put_json(_describe(done))
     else:

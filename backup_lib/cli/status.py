@@ -11,6 +11,7 @@ from backup_lib.cli.announced import announced, note
 from backup_lib.cli.configured import load
 from backup_lib.cli.options import AsJson
 from backup_lib.cli.talk import put, put_json, render_age, render_columns, render_size
+from backup_lib.errors import UsageError
 
 if TYPE_CHECKING:
     from backup_lib.monitor.known import ArchiveView
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from backup_lib.monitor.series import Series
     from backup_lib.monitor.status import Status, TaskStatus
 
+_NAGIOS = {"ok": (0, "OK"), "problem": (2, "CRITICAL"), "unknown": (3, "UNKNOWN")}
+_NOT_IN_LABELS = str.maketrans({"'": "_", "=": "_", "|": "_", "\n": "_"})
 _WORDS = {"ok": "ok", "problem": "PROBLEM", "unknown": "UNKNOWN"}
 Place = Annotated[
     str | None,
@@ -36,21 +39,29 @@ def status(
     tell: Annotated[
         bool, typer.Option("--tell", help="Tell the people of [notify] too, as for a run that ends so.")
     ] = False,
+    nagios: Annotated[
+        bool, typer.Option("--nagios", help="One line for Nagios and its kin, and their exit statuses: 0, 2, 3.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say how archives, drills, places and the schedule stand, and what is wrong.
 
     Exits 0 if all is well, 1 if something is wrong, 3 if not all could be judged. No archive is read.
     """
-    (_told if tell else _show)(backups=backups, as_json=as_json)
+    if nagios and as_json:
+        raise UsageError("--nagios and --json are two forms", hint="ask for one of them")
+    (_told if tell else _show)(backups=backups, nagios=nagios, as_json=as_json)
 
 
-def _show(*, backups: str | None, as_json: bool) -> None:
+def _show(*, backups: str | None, nagios: bool, as_json: bool) -> None:
     from backup_lib.monitor.status import describe, examine
 
     found = examine(load(), now=datetime.now(UTC), place=backups)
     for problem in found.problems:
         note(problem.message, f"next: {problem.hint}")
+    if nagios:
+        put(_nagios_line(found))
+        raise typer.Exit(_NAGIOS[found.verdict][0])
     if as_json:
         put_json(describe(found))
     else:
@@ -59,6 +70,20 @@ def _show(*, backups: str | None, as_json: bool) -> None:
 
 
 _told = announced("status", lambda _: "")(_show)
+
+
+def _nagios_line(found: Status) -> str:
+    """What is wrong, and behind the bar the age of the newest archives with their limits, in seconds."""
+    problems = [problem.message for problem in found.problems]
+    more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+    text = f"{problems[0]}{more}" if problems else "all is well"
+    ages = [
+        f"'{f'{one.database} {one.kind}'.translate(_NOT_IN_LABELS)}'={one.newest.age_s:.0f}s;;{one.limits.age_s:.0f}"
+        for one in found.series
+        if one.newest and one.expected
+    ]
+    line = f"PGDRILL {_NAGIOS[found.verdict][1]} - {text}".replace("|", "/").replace("\n", " ")
+    return f"{line} | {' '.join(ages)}" if ages else line
 
 
 def _put(found: Status) -> None:

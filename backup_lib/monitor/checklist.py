@@ -9,7 +9,6 @@ from typing import get_args
 from backup_lib.configuration import Configuration
 from backup_lib.monitor.checklist_items import LISTS, Period, Seen, Sight, State, is_drilled
 from backup_lib.monitor.status import Status
-from backup_lib.retention import Policy
 
 PERIODS: tuple[Period, ...] = get_args(Period)
 _WORST: tuple[State, ...] = ("failed", "unproved", "person", "proved")
@@ -44,12 +43,9 @@ class Checklist:
         return 1 if "failed" in states else 3 if "unproved" in states else 0
 
 
-def run_checklist(period: Period, status: Status, configuration: Configuration, *, policy: Policy) -> Checklist:
-    """Go through the list; the newest archives are read and hashed each day, nothing is changed.
-
-    :param policy: what `pgdrill prune` is given.
-    """
-    sight = Sight(status=status, configuration=configuration, policy=policy)
+def run_checklist(period: Period, status: Status, configuration: Configuration) -> Checklist:
+    """Go through the list; the newest archives are read and hashed each day, nothing is changed."""
+    sight = Sight(status=status, configuration=configuration)
     items = tuple(Item(key=key, seen=tuple(look(sight))) for key, look in LISTS[period].items())
     return Checklist(period=period, at=status.at, items=items)
 

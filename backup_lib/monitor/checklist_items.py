@@ -45,7 +45,20 @@ class Sight:
 
     status: Status
     configuration: Configuration
-    policy: Policy
+
+    @property
+    def policy(self) -> Policy:
+        """What `pgdrill prune` goes by when it is given no options."""
+        settings = self.configuration.settings.retention
+        return Policy(
+            keep_days=settings.keep_days,
+            keep_max=settings.keep_max,
+            daily=settings.keep_daily,
+            weekly=settings.keep_weekly,
+            monthly=settings.keep_monthly,
+            yearly=settings.keep_yearly,
+            quarantine_days=settings.quarantine_days,
+        )
 
     @property
     def expected(self) -> list[Series]:
@@ -260,9 +273,8 @@ def _encryption(sight: Sight) -> Iterator[Seen]:
 
 
 def _asks_for_encryption(configuration: Configuration) -> bool:
-    told = (configuration.variables.read(name) for name in ("BACKUP_ENCRYPT", "BACKUP_RECIPIENTS"))
-    encrypt, recipients = (text[0].strip().lower() if text else "" for text in told)
-    return encrypt in ("true", "yes", "on", "1") or bool(recipients)
+    settings = configuration.settings.encryption
+    return bool(settings.encrypt or settings.recipients or settings.recipients_file)
 
 
 def _documentation(_: Sight) -> Iterator[Seen]:

@@ -12,7 +12,6 @@ from object_stores import client_of
 from backup_lib.configuration import load_configuration
 from backup_lib.monitor.checklist import run_checklist
 from backup_lib.monitor.status import Status, examine
-from backup_lib.retention import Policy
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 
@@ -44,7 +43,7 @@ def test_a_bucket_is_judged_as_a_folder_is_and_told_when_it_is_down(
     assert series.verified == series.newest
     assert series.newest.address.startswith("s3://")
     assert [one.free_bytes for one in only_there.places] == [None, None]
-    done = run_checklist("daily", only_there, configuration, policy=Policy())
+    done = run_checklist("daily", only_there, configuration)
     assert {item.key: item.state for item in done.items}["integrity"] == "proved"
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     down = status()

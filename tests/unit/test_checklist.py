@@ -19,7 +19,6 @@ from backup_lib.monitor.checklist import PERIODS, Checklist, needing_drill, run_
 from backup_lib.monitor.checklist_items import Period
 from backup_lib.monitor.checklist_texts import render_markdown, render_text, texts
 from backup_lib.monitor.status import examine
-from backup_lib.retention import Policy
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 SHOP = '[databases.shop]\nurl = "postgresql://u@h/shop"\n'
@@ -42,7 +41,7 @@ def note_run(status: int, *, hours_ago: float = 7) -> None:
 def checklist(period: Period, *, toml: str = SHOP, env: dict[str, str] | None = None) -> Checklist:
     Path("pgdrill.toml").write_text(toml)
     configuration = load_configuration(env or {}, Path.cwd())
-    done = run_checklist(period, examine(configuration, now=NOW), configuration, policy=Policy())
+    done = run_checklist(period, examine(configuration, now=NOW), configuration)
     for item in done.items:
         if item.key in FOR_A_PERSON:
             assert item.state == "person"
@@ -217,6 +216,8 @@ def test_archives_that_should_be_gone_are_counted(shelf: Shelf) -> None:
     (seen,) = next(item for item in done.items if item.key == "cleaning").seen
     assert (seen.state, seen.values["due_count"], seen.next) == ("failed", 1, "pgdrill prune --dry-run")
     assert len(list(shelf.folder.glob("*.sql.gz"))) == 2
+    kept = checklist("weekly", toml=SHOP + "[retention]\nkeep_monthly = 12\n")
+    assert states(kept)["cleaning"] == "proved"
 
 
 def test_little_room_fails(shelf: Shelf) -> None:

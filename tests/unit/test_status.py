@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from archives import Shelf
 from receivers import http_receiver
+from test_cli import Pgdrill, pgdrill  # noqa: F401 - a fixture
 
 from backup_lib.cli.talk import put_json
 from backup_lib.configuration import load_configuration
@@ -348,6 +349,19 @@ def test_the_whole_of_it_is_json(shelf: Shelf, capsys: pytest.CaptureFixture[str
     assert (told["verdict"], told["exit_status"], told["series"][0]["verdict"]) == ("problem", 1, "problem")
     assert told["series"][0]["problems"][0]["code"] == "never-verified"
     assert (told["places"][0]["verdict"], told["tasks"][0]["name"]) == ("ok", "backup")
+
+
+def test_nagios_gets_one_line_its_own_exit_statuses_and_the_ages(pgdrill: Pgdrill, tmp_path: Path) -> None:
+    empty = pgdrill("status", "--nagios")
+    assert (empty.status, empty.out[:18]) == (3, "PGDRILL UNKNOWN - ")
+    shelf = Shelf(folder=tmp_path / "backups", now=datetime.now(UTC))
+    shelf.put(age_h=1, drill=shelf.drill(), database="it's|a=shop\n")
+    well = pgdrill("status", "--nagios")
+    assert (well.status, well.out) == (0, "PGDRILL OK - all is well | 'it_s_a_shop_ full'=3600s;;108000\n")
+    shelf.put(age_h=0.5, promised=7, database="it's|a=shop\n")
+    wrong = pgdrill("status", "--nagios")
+    assert (wrong.status, wrong.out.count("\n"), wrong.out.count("|")) == (2, 1, 1)
+    assert "has 1,000 bytes; its manifest promises 7 | " in wrong.out
 
 
 def test_people_are_told_at_its_time_of_what_is_wrong(tmp_path: Path) -> None:
