@@ -225,9 +225,11 @@ class Block:
         self._chunks: Queue[bytes | None] = Queue()
         self._budget = budget
         self._ended = False
+        self.size_bytes = 0  # that came so far
 
     def put(self, chunk: bytes) -> None:
         self._budget.take(len(chunk))
+        self.size_bytes += len(chunk)
         self._chunks.put(chunk)
 
     def end(self) -> None:

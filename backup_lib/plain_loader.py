@@ -13,10 +13,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from math import inf
-from queue import Empty, Queue
 from threading import Lock
 from types import TracebackType
 from typing import Self
@@ -38,9 +36,9 @@ from backup_lib.dump_reader import (
     Trailer,
 )
 from backup_lib.event_triggers import event_triggers_off
+from backup_lib.fresh_tables import are_ordinary, emptying
 from backup_lib.load_order import (
     NAME,
-    QUALIFIED,
     Block,
     Budget,
     ForeignKey,
@@ -54,72 +52,24 @@ from backup_lib.load_order import (
     table_of,
 )
 from backup_lib.load_pool import LoadPool
+from backup_lib.load_report import LoadReport, SectionClock, StepTime
+from backup_lib.load_sessions import LoadSessions
 from backup_lib.sql_lexer import split_statements
+from backup_lib.statement_errors import StatementError, context_without_values, message_without_values
+
+__all__ = ["LoadReport", "Loader", "Mend", "StatementError", "context_without_values", "message_without_values"]
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
 BUFFERED_BYTES = 64 << 20  # of rows that wait for a connection; more, and reading waits
 ATTEMPTS = 8  # at one statement: after a deadlock, or after something missing was made
 
-_SESSION = re.compile(
-    rb"^(?:SET ([a-z_.]+) = [^\n]*;|SELECT pg_catalog\.set_config\('search_path', '[^'\n]*', false\);)[ \t]*$",
-    re.MULTILINE,
-)
 # pg_dump writes these before the header of the entry they are for, so behind the statements of another one.
 _STATE = re.compile(rb"^SET (default_tablespace|default_table_access_method) = ([^\n]*);[ \t]*$", re.MULTILINE)
 _STATES_BEHIND = re.compile(rb"(?:^SET default_table[a-z_]+ = [^\n]*;\s*(?:^--[^\n]*\s*)*)+\Z", re.MULTILINE)
-_COPY = re.compile(rb"COPY " + QUALIFIED)
 _ABOUT_ROLE = re.compile(
     rb"\s*(?:CREATE ROLE|DROP ROLE(?: IF EXISTS)?|ALTER ROLE) (" + NAME + rb")(?: WITH [^;]*)?;\s*"
 )
-_QUOTING = ("22", "42601")  # data exceptions, and syntax errors: these may be in an INSERT
-_QUOTED = re.compile(r'(?<!column )(?<!encoding )(?<!constraint )".*"', re.DOTALL)
-_ANY_QUOTED = re.compile(r'".*"', re.DOTALL)
-_COPY_TAIL = re.compile(rb" FROM stdin;\s*\Z")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatementError:
-    """A statement the server refused, without what may hold a row's values."""
-
-    entry: str  # the entry's label; "session settings" before the first one
-    sqlstate: str
-    message: str
-    context: str = ""  # "COPY ventas, line 3, column total"
-    database: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockTime:
-    """How long one table's rows took to load."""
-
-    table: str
-    seconds: float
-    size_bytes: int
-
-
-@dataclass(slots=True)
-class LoadReport:
-    """What loading did; `section_s` holds wall seconds of the sections there are: pre-data, data, post-data."""
-
-    errors: list[StatementError] = field(default_factory=list)
-    mended: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)  # backslash commands, by their first word
-    blocks: list[BlockTime] = field(default_factory=list)
-    section_s: dict[str, float] = field(default_factory=dict)
-    section_began: dict[str, float] = field(default_factory=dict)  # by the monotonic clock
-    databases: list[str] = field(default_factory=list)  # in the order they were loaded
-
-    def add(self, later: LoadReport) -> None:
-        """What was loaded after this, into the same server."""
-        self.errors += later.errors
-        self.mended += later.mended
-        self.refused += later.refused
-        self.blocks += later.blocks
-        self.databases += [name for name in later.databases if name not in self.databases]
-        for section, seconds in later.section_s.items():
-            self.section_s[section] = self.section_s.get(section, 0.0) + seconds
-        self.section_began = later.section_began | self.section_began
 
 
 Mend = Callable[[psycopg.Error, str], str | None]
@@ -147,7 +97,7 @@ class Loader:
         mend: Mend | None = None,
         truncate: bool = False,
     ) -> None:
-        self.report = LoadReport()
+        self.report = LoadReport(jobs=jobs)
         self._connect = connect
         self._mend = mend
         self._truncate = truncate
@@ -159,7 +109,7 @@ class Loader:
         self._block: Block | None = None
         self._entry: EntryStart | None = None
         self._failed: EntryStart | None = None  # the entry whose rest is passed over
-        self._clock = _SectionClock()
+        self._clock = SectionClock()
         self._open(database)
 
     def __enter__(self) -> Self:
@@ -169,7 +119,7 @@ class Loader:
         if self._block is not None:
             self._block.end()
         self._pool.close()
-        self._close()
+        self._sessions.close()
 
     def load(self, events: Iterable[Event]) -> LoadReport:
         """Feed all events, and wait for the work they started."""
@@ -181,7 +131,8 @@ class Loader:
         match event:
             case CopyData(data):
                 if self._block is not None:
-                    self._block.put(data)
+                    with self._waiting():
+                        self._block.put(data)
             case Sql(text):
                 self._take(text)
             case EntryStart():
@@ -196,7 +147,7 @@ class Loader:
             case Connect(database):
                 self._run_pending()
                 self._barrier()
-                self._close()
+                self._sessions.close()
                 self._open(database)
             case MetaCommand(line):
                 self.report.refused.append(line.split(maxsplit=1)[0].decode("ascii", "replace"))
@@ -209,39 +160,14 @@ class Loader:
     # One database's sessions
 
     def _open(self, database: str) -> None:
-        self._database = database
         if database not in self.report.databases:
             self.report.databases.append(database)
-        self._main = self._connect(database)
-        self._opened = [self._main]
-        self._idle: Queue[Connection] = Queue()
-        self._settings: list[bytes] = []  # SET lines of the preamble, for each further connection
+        self._sessions = LoadSessions(self._connect, database)
         self._state: dict[bytes, bytes] = {}  # default_tablespace and the like, as they stand now
         self._entry = self._failed = None
         self._text: list[bytes] = []  # the entry's statements so far; run together at its end
         self._loaded: dict[Table, int] = {}  # bytes of rows, of each table that was loaded into
         self._unchecked: list[tuple[EntryStart, ForeignKey, Future[bool]]] = []  # made, their rows not yet looked at
-
-    def _close(self) -> None:
-        for connection in self._opened:
-            connection.close()
-        self._opened = []
-
-    @contextmanager
-    def _worker(self) -> Iterator[Connection]:
-        """A connection with the dump's session settings that nobody else uses meanwhile."""
-        try:
-            connection = self._idle.get_nowait()
-        except Empty:
-            connection = self._connect(self._database)
-            with self._lock:
-                self._opened.append(connection)
-            for line in self._settings:
-                connection.execute(line)
-        try:
-            yield connection
-        finally:
-            self._idle.put(connection)
 
     # Statements
 
@@ -254,20 +180,19 @@ class Loader:
             self._insert(self._entry, text)
         elif self._entry.type == "BLOBS":  # as long as the data is; one transaction over many texts
             self._barrier()
-            self._execute(self._main, text, self._entry)
+            self._execute(self._sessions.main, text, self._entry)
         else:
             self._text.append(text)
 
     def _preamble(self, text: bytes) -> None:
         """Session settings, and what --clean, --create and pg_dumpall write outside of any entry."""
-        self._settings += session_settings(text, self._main.info.server_version)
+        self._sessions.learn(text)
         for statement in split_statements(text):
-            line = _SESSION.search(statement)
             role = _ABOUT_ROLE.fullmatch(statement)
-            if role is not None and parse_table(role[1]) == (self._main.info.user,):
+            if role is not None and parse_table(role[1]) == (self._sessions.main.info.user,):
                 continue  # this session's own: a dump of a cluster holds its superuser, and another password for it
-            if line is None or not _is_unknown(line[1], self._main.info.server_version):
-                self._execute(self._main, statement, None)
+            if self._sessions.takes(statement):
+                self._execute(self._sessions.main, statement, None)
 
     def _run_pending(self) -> None:
         """Run the statements of the entry that ends here: in its place, or beside others where that is safe."""
@@ -284,11 +209,12 @@ class Loader:
             self._submit_definition(entry, text, state, *tables)
             return
         if entry.type == "COMMENT" and self._order.last and behind is None:  # on what was made just before
-            self._order.add(self._run(lambda c: self._execute(c, text, entry), after=self._order.last))
+            comment = self._run(lambda c: self._execute(c, text, entry), after=self._order.last)
+            self._order.add(comment)
             return
         if entry.type != "SEQUENCE SET":  # which meets no lock of the work on tables
             self._barrier()
-        self._execute(self._main, text, entry)
+        self._execute(self._sessions.main, text, entry)
 
     def _submit_definition(
         self, entry: EntryStart, text: bytes, state: dict[bytes, bytes], exclusive: set[Table], shared: set[Table]
@@ -297,17 +223,18 @@ class Loader:
         if key is not None:
             made: Future[bool] = Future()
             self._unchecked.append((entry, key, made))
-            self._submit(lambda c: self._make_key(c, entry, text, key, made), exclusive)
+            self._submit(lambda c: self._make_key(c, entry, text, key, made), entry.label, exclusive, of=key.table)
             return
         cost = cost_of(entry, text, sum(self._loaded.get(table, 0) for table in (*exclusive, *shared)))
-        self._submit(lambda c: self._define(c, entry, text, state), exclusive, shared, weight=cost)
+        of = next(iter((*exclusive, *shared)), None)
+        self._submit(lambda c: self._define(c, entry, text, state), entry.label, exclusive, shared, weight=cost, of=of)
 
     def _make_key(
         self, connection: Connection, entry: EntryStart, text: bytes, key: ForeignKey, made: Future[bool]
     ) -> None:
         """Make a foreign key whose rows are checked later; where one of the tables is partitioned, as it stands."""
         try:
-            later = _are_ordinary(connection, key.names)
+            later = are_ordinary(connection, key.names)
             made.set_result(self._execute(connection, key.add if later else text, entry) and later)
         finally:
             if not made.done():
@@ -318,7 +245,8 @@ class Loader:
         unchecked, self._unchecked = self._unchecked, []
         for entry, key, made in unchecked:  # each waits for its making, since that is earlier work on its table
             check = partial(self._check_key, entry=entry, key=key, made=made)
-            self._submit(check, {key.table}, {key.referenced}, weight=self._loaded.get(key.table, 0))
+            weight = self._loaded.get(key.table, 0)
+            self._submit(check, entry.label, {key.table}, {key.referenced}, weight=weight, of=key.table)
 
     def _check_key(self, connection: Connection, *, entry: EntryStart, key: ForeignKey, made: Future[bool]) -> None:
         if made.result() and not self._execute(connection, key.validate, entry):
@@ -358,10 +286,14 @@ class Loader:
     # Rows
 
     def _insert(self, entry: EntryStart, text: bytes) -> None:
-        self._budget.take(len(text))
+        with self._waiting():
+            self._budget.take(len(text))
         self._submit(
             lambda c: self._execute(c, text, entry),
+            entry.label,
             {table_of(entry)},
+            of=table_of(entry),
+            size_bytes=len(text),
             finally_=lambda: self._budget.give(len(text)),
             weight=inf,
         )
@@ -374,7 +306,8 @@ class Loader:
         self._loaded.setdefault(target, 0)
         block = self._block = Block(self._budget)
         copy = partial(self._copy, entry=entry, start=start, block=block, fresh=fresh)
-        self._submit(copy, tables, finally_=block.drain, weight=inf)
+        label = entry.label if entry else f"TABLE DATA {'.'.join(target)}"
+        self._submit(copy, label, tables, finally_=block.drain, weight=inf, of=target, sent=block)
 
     def _end_block(self) -> None:
         if self._block is not None:
@@ -384,12 +317,11 @@ class Loader:
     def _copy(
         self, connection: Connection, *, entry: EntryStart | None, start: CopyStart, block: Block, fresh: bool
     ) -> None:
-        begun = time.monotonic()
         sent = 0
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with connection.transaction():
-                    statement = _emptying(connection, start.statement) if fresh else start.statement
+                    statement = emptying(connection, start.statement) if fresh else start.statement
                     with connection.cursor().copy(statement) as copy:
                         for chunk in block:
                             sent += len(chunk)
@@ -402,7 +334,6 @@ class Loader:
                     break
         block.drain()
         with self._lock:
-            self.report.blocks.append(BlockTime(table=start.target, seconds=time.monotonic() - begun, size_bytes=sent))
             self._loaded[parse_table(start.target)] += sent
             self._clock.rows_done()
 
@@ -411,14 +342,39 @@ class Loader:
     def _submit(
         self,
         work: Callable[[Connection], object],
+        label: str,
         exclusive: set[Table],
         shared: Iterable[Table] = (),
         *,
         finally_: Callable[[], None] = lambda: None,
         weight: float = 0,
+        of: Table | None = None,
+        size_bytes: int | None = None,
+        sent: Block | None = None,
     ) -> None:
         earlier = self._order.before(exclusive, shared)
-        self._order.add(self._run(work, after=earlier, finally_=finally_, weight=weight), exclusive, shared)
+
+        def noted(connection: Connection) -> None:
+            begun = time.monotonic()
+            try:
+                work(connection)
+            finally:
+                size = sent.size_bytes if sent is not None else size_bytes
+                self._note(label, of, begun, size)
+
+        self._order.add(self._run(noted, after=earlier, finally_=finally_, weight=weight), exclusive, shared)
+
+    def _note(self, label: str, table: Table | None, begun: float, size_bytes: int | None) -> None:
+        took = time.monotonic() - begun
+        step = StepTime(label=label, table=table, began=begun, seconds=took, size_bytes=size_bytes)
+        with self._lock:
+            self.report.steps.append(step)
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        self.report.reader_waited_s += time.monotonic() - begun
 
     def _run(
         self,
@@ -430,7 +386,7 @@ class Loader:
     ) -> Future[None]:
         def run() -> None:
             try:
-                with self._worker() as connection:
+                with self._sessions.worker() as connection:
                     work(connection)
             finally:
                 finally_()
@@ -446,7 +402,7 @@ class Loader:
         if self._mend is None:
             return False
         with self._lock:
-            sentence = self._mend(exc, self._database)
+            sentence = self._mend(exc, self._sessions.database)
             if sentence:
                 self.report.mended.append(sentence)
         return sentence is not None
@@ -462,7 +418,7 @@ class Loader:
                     sqlstate=exc.sqlstate,
                     message=message_without_values(exc, of_rows=entry is not None and entry.type == "TABLE DATA"),
                     context=context_without_values(exc),
-                    database=self._database,
+                    database=self._sessions.database,
                 )
             )
 
@@ -473,90 +429,3 @@ class Loader:
         self._barrier()
         self.report.section_s = self._clock.seconds()
         self.report.section_began = self._clock.began
-
-
-class _SectionClock:
-    """Wall seconds of each section; the last two overlap where indexes begin before all rows are in."""
-
-    def __init__(self) -> None:
-        self.began = {"pre-data": time.monotonic()}
-        self._rows_done: float | None = None
-
-    def enter(self, section: str | None) -> None:
-        if section is not None:
-            self.began.setdefault(section, time.monotonic())
-
-    def rows_done(self) -> None:
-        self._rows_done = time.monotonic()
-
-    def seconds(self) -> dict[str, float]:
-        end = time.monotonic()
-        post = self.began.get("post-data", end)
-        data = self.began.get("data", post)
-        return {
-            "pre-data": min(data, post) - self.began["pre-data"],
-            "data": max(post, self._rows_done or post) - data if "data" in self.began else 0.0,
-            "post-data": end - post,
-        }
-
-
-def _are_ordinary(connection: Connection, tables: tuple[bytes, bytes]) -> bool:
-    # One that is missing is no error here: the server's answer to the key itself is the one to report.
-    oids = b", ".join(b"to_regclass('" + table.replace(b"'", b"''") + b"')" for table in tables)
-    row = connection.execute(b"SELECT bool_and(relkind = 'r') FROM pg_class WHERE oid IN (" + oids + b")").fetchone()
-    return bool(row and row[0])
-
-
-def session_settings(text: bytes, server_version: int) -> list[bytes]:
-    """The statements of a dump's preamble that set up the session, as far as this server knows them.
-
-    :param server_version: as libpq counts, 150018.
-    """
-    return [line[0] for line in _SESSION.finditer(text) if not _is_unknown(line[1], server_version)]
-
-
-def _is_unknown(setting: bytes | None, server_version: int) -> bool:
-    """A newer client's own setting; it says nothing about the data."""
-    return setting == b"transaction_timeout" and server_version < 170000
-
-
-def _emptying(connection: Connection, statement: bytes) -> bytes:
-    """Empty the table that a COPY statement fills, where that loses nothing; the COPY statement to use then."""
-    target = _COPY.match(statement)
-    if target is None or not _may_be_emptied(connection, target[1]):
-        return statement
-    connection.execute(b"TRUNCATE ONLY " + target[1])
-    return _COPY_TAIL.sub(b" FROM stdin WITH (FREEZE)", statement)
-
-
-def _may_be_emptied(connection: Connection, target: bytes) -> bool:
-    """Whether a table is an ordinary one without rows, which no key refers to and no extension filled."""
-    row = connection.execute(
-        b"""SELECT c.relkind = 'r' AND pg_relation_size(c.oid) = 0
-                AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.confrelid = c.oid)
-            FROM pg_class c WHERE c.oid = '"""
-        + target.replace(b"'", b"''")
-        + b"'::regclass"
-    ).fetchone()
-    return bool(row and row[0])
-
-
-def message_without_values(exc: psycopg.Error, *, of_rows: bool = False) -> str:
-    """The server's message, without what it quotes where that may be data.
-
-    :param of_rows: the statement holds rows, and a damaged INSERT may have any of their words as a name.
-    """
-    message = exc.diag.message_primary or type(exc).__name__
-    if (exc.sqlstate or "").startswith("P0"):
-        return "a function of the archive raised an error"
-    if of_rows and (exc.sqlstate or "").startswith("42"):
-        return _ANY_QUOTED.sub('"…"', message.partition(": ")[0])
-    if (exc.sqlstate or "").startswith(_QUOTING):
-        return _QUOTED.sub('"…"', message.partition(": ")[0])
-    return message
-
-
-def context_without_values(exc: psycopg.Error) -> str:
-    """`COPY ventas, line 3, column total`, without the column's value."""
-    found = re.match(r"COPY (?:.*?), line \d+(?:, column [^:]+)?", exc.diag.context or "")
-    return found[0] if found else ""

@@ -30,9 +30,11 @@ from backup_lib.errors import (
     WrongKeyError,
 )
 from backup_lib.inventory import major_of
+from backup_lib.load_report import LoadReport
 from backup_lib.manifest import Manifest, parse_manifest
-from backup_lib.plain_loader import Loader, LoadReport, message_without_values
+from backup_lib.plain_loader import Loader
 from backup_lib.privacy import readable_by_others
+from backup_lib.statement_errors import message_without_values
 from verification.analyzing import analyze
 from verification.checks import Check, checks_of
 from verification.checks.sql import ask, sql_check
@@ -42,6 +44,7 @@ from verification.facts import Answer, Archived, Facts
 from verification.fetching import fetch
 from verification.finding import Finding
 from verification.findings import capped
+from verification.machine_load import MachineClock, MachineLoad
 from verification.mending import Mending
 from verification.phases import ANALYZE, CHECKS, DATA, FETCH, FIRST_QUERY, POST_DATA, PRE_DATA, RESTORE, START, Phases
 from verification.planning import Plan
@@ -99,6 +102,8 @@ class Drill:
         self.not_proved: list[str] = list(plan.not_proved)
         own = [sql_check(check) for check in plan.sql_checks] if plan.level != "integrity" else []
         self.checks: tuple[Check, ...] = (*checks_of(plan.level), *own)
+        self.load_s = 0.0
+        self.machine: MachineLoad | None = None  # while it was loaded
         self._databases: list[str] = []
         self._connect: Connect | None = None
         self._judged: dict[str, Judged] = {}
@@ -297,8 +302,10 @@ class Drill:
             only_tables=scope.kind == "tables",
             scaffold=scaffold_of(connect, manifest, scope),
         )
-        with self.phases.watched(RESTORE):
+        clock = MachineClock()
+        with self.phases.watched(RESTORE) as begun:
             facts.load = self._load(connect, database, mending, scope)
+        self.load_s, self.machine = time.monotonic() - begun, clock.read()
         facts.load.errors[:0] = mending.lacking()
         for section in (PRE_DATA, DATA, POST_DATA):
             begun = facts.load.section_began.get(section, time.monotonic())

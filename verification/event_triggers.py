@@ -10,7 +10,7 @@ from __future__ import annotations
 import psycopg
 
 from backup_lib.inventory import Entry
-from backup_lib.plain_loader import StatementError, message_without_values
+from backup_lib.statement_errors import StatementError, message_without_values
 
 Connection = psycopg.Connection[tuple[object, ...]]
 _FILLED = "MATERIALIZED VIEW DATA"

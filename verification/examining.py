@@ -20,7 +20,7 @@ from backup_lib.encryption import NO_KEYS, Keys
 from backup_lib.inventory import Inventory, TableData
 from backup_lib.load_order import Table
 from backup_lib.manifest import Environment, RowSums
-from backup_lib.plain_loader import StatementError
+from backup_lib.statement_errors import StatementError
 from backup_lib.traits import Traits
 from verification.checks.content import difference_key
 from verification.dump_shape import shape_of

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from backup_lib.inventory import Entry, Inventory, major_of
+from backup_lib.load_report import LoadReport
 from backup_lib.manifest import Environment, Manifest, RowSums
-from backup_lib.plain_loader import LoadReport, StatementError
+from backup_lib.statement_errors import StatementError
 from backup_lib.traits import Traits
 
 Content = Literal["identical", "reordered", "different", "not_compared"]

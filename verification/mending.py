@@ -8,7 +8,7 @@ from collections.abc import Callable
 import psycopg
 from psycopg import sql
 
-from backup_lib.plain_loader import StatementError
+from backup_lib.statement_errors import StatementError
 from verification.findings import some
 from verification.scaffold import Scaffold
 

@@ -49,10 +49,14 @@ class Phases:
         self, name: str, begun: float, seconds: float, *, overlaps: bool = False, size_bytes: int | None = None
     ) -> None:
         """Record a phase that began at `begun` by the monotonic clock."""
-        began_s = max(0.0, begun - self._origin)
+        began_s = self.since_start(begun)
         self._phases[name] = PhaseRecord(
             name=name, seconds=seconds, overlaps=overlaps, bytes=size_bytes, began_s=began_s
         )
+
+    def since_start(self, instant: float) -> float:
+        """Seconds from the first phase's beginning to `instant` by the monotonic clock."""
+        return max(0.0, instant - self._origin)
 
     def timed(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """The chunks; the time spent on getting them is the phase `decompress and hash`, beside the loading."""

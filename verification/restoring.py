@@ -18,8 +18,10 @@ from backup_lib.dump_text import Heading, Stored, digest_archive, open_dump_text
 from backup_lib.encryption import NO_KEYS, Keys
 from backup_lib.errors import DamagedArchiveError
 from backup_lib.inventory_builder import InventoryBuilder
+from backup_lib.load_report import LoadReport
 from backup_lib.manifest import Environment, Manifest
-from backup_lib.plain_loader import Loader, LoadReport, StatementError, message_without_values
+from backup_lib.plain_loader import Loader
+from backup_lib.statement_errors import StatementError, message_without_values
 from verification.facts import Archived
 from verification.mending import Mending
 from verification.phases import Phases

@@ -19,7 +19,8 @@ from backup_lib.dump_reader import Connect as ConnectTo
 from backup_lib.dump_reader import CopyData, CopyStart, EntryStart, Event, Sql
 from backup_lib.event_triggers import event_triggers_off
 from backup_lib.load_order import Table, parse_table, table_of
-from backup_lib.plain_loader import message_without_values, session_settings
+from backup_lib.load_sessions import session_settings
+from backup_lib.statement_errors import message_without_values
 from verification.facts import Difference
 
 Connection = psycopg.Connection[tuple[object, ...]]

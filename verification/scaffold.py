@@ -14,7 +14,8 @@ from backup_lib.definitions import around_rows, only_entries
 from backup_lib.dump_events import EntryStart
 from backup_lib.load_order import parse_table
 from backup_lib.manifest import Manifest
-from backup_lib.plain_loader import Loader, StatementError
+from backup_lib.plain_loader import Loader
+from backup_lib.statement_errors import StatementError
 from verification.scope import Scope
 
 Connect = Callable[[str], psycopg.Connection[tuple[object, ...]]]

@@ -23,7 +23,7 @@ from backup_lib.errors import (
     RestoredOtherwiseError,
     RestoreError,
 )
-from backup_lib.plain_loader import Loader, message_without_values
+from backup_lib.plain_loader import Loader
 from backup_lib.restore import database as new_database
 from backup_lib.restore.check import check_counts, check_sequences, expected_rows
 from backup_lib.restore.outline import Progress, watched
@@ -40,6 +40,7 @@ from backup_lib.restore.standing import (
 from backup_lib.restore.stream import Changes, chosen_events, tablespaces_of
 from backup_lib.restore.target import Connection, TargetServer
 from backup_lib.restore.transaction import load_in_transaction, refused
+from backup_lib.statement_errors import message_without_values
 
 _SHOWN_FAULTS = 5
 

@@ -9,8 +9,9 @@ from psycopg.errors import DependentObjectsStillExist
 
 from backup_lib.dump_events import CopyData, CopyEnd, CopyStart, DumpEnd, EntryStart, Event, Sql
 from backup_lib.errors import DamagedArchiveError, RestoreError
-from backup_lib.plain_loader import context_without_values, message_without_values, session_settings
+from backup_lib.load_sessions import session_settings
 from backup_lib.restore.target import Connection
+from backup_lib.statement_errors import context_without_values, message_without_values
 
 _HINTS = {
     "53200": "more objects than one transaction can lock here: raise max_locks_per_transaction, or restore into a "

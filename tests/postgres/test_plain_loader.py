@@ -12,8 +12,10 @@ from drilling import PgDump
 from backup_lib.dump_reader import read_events
 from backup_lib.dump_text import open_dump_text
 from backup_lib.inventory_builder import InventoryBuilder
-from backup_lib.plain_loader import Loader, LoadReport, context_without_values, message_without_values
+from backup_lib.load_report import LoadReport
+from backup_lib.plain_loader import Loader
 from backup_lib.servers import Server
+from backup_lib.statement_errors import context_without_values, message_without_values
 
 pytestmark = pytest.mark.postgres
 
@@ -56,7 +58,13 @@ def test_the_loaded_database_is_dumped_as_it_was(
     archive = pg_dump(server, source, tmp_path / "a.sql")
     report = load(target, read(archive), jobs=jobs, truncate=truncate)
     assert report.errors == []
-    assert {block.table for block in report.blocks} >= {"public.cliente", "public.hijo"}
+    rows = {step.table: step for step in report.steps if step.label.startswith("TABLE DATA")}
+    assert rows.keys() >= {("public", "cliente"), ("public", "hijo")}
+    sizes = {table.target: table.size_bytes for table in inventory(archive)[1]}  # type: ignore[attr-defined]
+    assert rows["public", "cliente"].size_bytes == sizes["public.cliente"]
+    built = {step.label: step.table for step in report.steps if step.size_bytes is None}
+    assert any(label.startswith("INDEX ") for label in built)
+    assert all(built.values()), built  # each of a table
     assert inventory(pg_dump(server, target, tmp_path / "b.sql")) == inventory(archive)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from backup_lib.inventory import Entry
-from backup_lib.plain_loader import LoadReport, StatementError
+from backup_lib.load_report import LoadReport
+from backup_lib.statement_errors import StatementError
 from verification.checks import CHECKS, checks_of
 from verification.checks.restore import check_restore, lacked
 from verification.facts import Archived, Facts, pair_entries

@@ -16,6 +16,8 @@ PARTS = [
     record.ArchiveRecord,
     record.SandboxRecord,
     record.PhaseRecord,
+    record.StepRecord,
+    record.LoadRecord,
     record.CheckRecord,
     Finding,
     Suppressed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from backup_lib.plain_loader import StatementError
+from backup_lib.statement_errors import StatementError
 from verification.facts import Facts
 from verification.finding import Cause, Finding, Status, match
 from verification.findings import not_reached

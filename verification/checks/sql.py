@@ -16,8 +16,8 @@ from functools import partial
 import psycopg
 from psycopg import RawCursor
 
-from backup_lib.plain_loader import message_without_values
 from backup_lib.settings import SqlCheck
+from backup_lib.statement_errors import message_without_values
 from verification.checks.definition import Check
 from verification.checks.restore import lacked
 from verification.facts import Answer, Facts

@@ -11,6 +11,7 @@ from importlib import metadata
 from backup_lib.dump_text import detect_archive
 from backup_lib.errors import BackupError
 from backup_lib.inventory import Inventory
+from backup_lib.load_order import parse_table
 from backup_lib.manifest import Source
 from verification.checks.content import difference_key
 from verification.contract import CONTRACTS
@@ -25,6 +26,7 @@ from verification.evidence.record import (
     TableRecord,
     Verdict,
 )
+from verification.evidence.timing import load_record, table_times
 from verification.finding import Finding, Status
 from verification.planning import OBJECTIVES
 from verification.prove import NAME as CONTROL
@@ -75,6 +77,7 @@ def build_record(drill: Drill, *, finished_at: datetime, proof: Proof | None = N
             "pytest": metadata.version("pytest"),
         },
         controls=proof.controls if proof is not None else (),
+        load=load_record(drill),
     )
 
 
@@ -292,7 +295,7 @@ def _tables(drill: Drill) -> tuple[TableRecord, ...]:
     dump, restored, manifest = facts.archived.inventory, facts.restored, facts.manifest
     if dump is None:
         return ()
-    seconds = {block.table: block.seconds for block in facts.load.blocks} if facts.load is not None else {}
+    loaded, built = table_times(facts.load) if facts.load is not None else ({}, {})
     records = []
     for table in dump.tables:
         label = table_label(table)
@@ -307,7 +310,8 @@ def _tables(drill: Drill) -> tuple[TableRecord, ...]:
                 size_bytes=table.size_bytes,
                 sha256=table.sha256,
                 content=difference.content if difference else "not_compared",
-                seconds=seconds.get(table.target),
+                seconds=loaded.get(parse_table(table.target)),
+                built_s=built.get(parse_table(table.target)),
             )
         )
     return tuple(records)

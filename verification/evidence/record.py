@@ -71,6 +71,31 @@ class PhaseRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """One piece of the loading: a table's rows, a key, an index, the check of a foreign key."""
+
+    entry: str  # of the dump: INDEX public.ventas_fecha_idx
+    table: str | None
+    began_s: float  # seconds after the drill's first phase began
+    seconds: float
+    size_bytes: int | None = None  # of rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRecord:
+    """How the archive's text went into the server: what bounds a restore, and what more processors would change."""
+
+    jobs: int  # connections that loaded side by side
+    seconds: float
+    work_s: float  # of all steps together; `jobs` at once, so at most their product
+    reader_waited_s: float  # for the server to take what was read: the rest of reading is decompressing and hashing
+    own_cpu_s: float  # processor time of pgdrill itself
+    machine_busy: float | None  # share of all processors' time that was used meanwhile, by whomever
+    machine_waiting: float | None  # share that was idle for a disk
+    steps: tuple[StepRecord, ...]  # the longest, in the order in which they began
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRecord:
     """One check: a title for people, how many things it compared, and how it ended."""
 
@@ -111,6 +136,7 @@ class TableRecord:
     sha256: str | None  # of its rows' text in the archive
     content: Literal["identical", "reordered", "different", "not_compared"]
     seconds: float | None = None  # to load it
+    built_s: float | None = None  # its keys, indexes, triggers and the checks of its foreign keys, one after another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +168,7 @@ class Record:
     initiator: str  # who or what started it: a person's account or a CI run
     tools: dict[str, str]
     controls: tuple[ControlRecord, ...] = ()  # of the negative control; empty where it was not asked for
+    load: LoadRecord | None = None  # None: nothing was loaded, or a record of an older version
     schema_version: int = SCHEMA_VERSION
 
 
