@@ -48,6 +48,10 @@ COMMANDS = {
         "checklist:checklist",
         "Go through the daily, weekly or monthly checklist, tick what is proved, and keep the record.",
     ),
+    "report": (
+        "report:report",
+        "Show what bounds a recovery, step by step, and project it for another size and machine.",
+    ),
     "prune": (
         "prune:prune",
         "Delete old archives; only verified ones count, and the newest verified one is never deleted.",
