@@ -24,6 +24,7 @@ test: $(VENV)/.ready
 	$(BIN)/python scripts/install-test-servers
 	scripts/install-test-programs
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/install-test-containers || $(GO_ON)
+	scripts/install-test-compose || $(GO_ON)
 	scripts/install-test-browser || $(GO_ON)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -32,6 +33,7 @@ test: $(VENV)/.ready
 
 lock: pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --all-extras --group dev pyproject.toml --output-file requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --all-extras --constraint requirements.lock pyproject.toml --output-file image.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
