@@ -97,6 +97,7 @@ class Archive:
         )
         return Measured(
             name=self.found.name,
+            address=self.found.address,
             size_bytes=self.found.size_bytes,
             packing=packing,
             rows=promise.rows if promise else None,

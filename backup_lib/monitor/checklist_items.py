@@ -14,7 +14,7 @@ from backup_lib.expiry import plan_expiry
 from backup_lib.ledger import digest_stored, read_ledger
 from backup_lib.monitor.archives import read_promise
 from backup_lib.monitor.known import ArchiveView, DrillView
-from backup_lib.monitor.problem import CLOCK_SKEW, Problem
+from backup_lib.monitor.problem import CLOCK_SKEW, Problem, command
 from backup_lib.monitor.records import Objective
 from backup_lib.monitor.series import Series
 from backup_lib.monitor.status import Status
@@ -118,13 +118,13 @@ def _hashed(newest: ArchiveView) -> Seen:
         return Seen(state=state, key="unreadable", values={**values, "reason": exc.message}, next=exc.hint)
     values |= {"read_bytes": size_bytes, "sha256": sha256}
     if promised is not None and promised != sha256:
-        again = f"pgdrill verify {newest.address}"
+        again = command("verify", newest.address)
         return Seen(state="failed", key="hash-differs", values=values | {"promised": promised}, next=again)
     if promised is not None:
         return Seen(state="proved", key="hash-promised", values=values)
     if drilled is not None and drilled.standing == "verified":
         return Seen(state="proved", key="hash-drilled", values=values | {"drill": drilled.drill_id})
-    return Seen(state="unproved", key="hash-unknown", values=values, next=f"pgdrill verify {newest.address}")
+    return Seen(state="unproved", key="hash-unknown", values=values, next=command("verify", newest.address))
 
 
 def _size(sight: Sight) -> Iterator[Seen]:
@@ -133,7 +133,7 @@ def _size(sight: Sight) -> Iterator[Seen]:
             yield newest
         elif newest.rows is None:  # no manifest says how long it must be
             values: dict[str, Value] = {"archive": newest.name, "size_bytes": newest.size_bytes}
-            yield Seen(state="unproved", key="size-unknown", values=values, next=f"pgdrill show {newest.address}")
+            yield Seen(state="unproved", key="size-unknown", values=values, next=command("show", newest.address))
         else:
             yield Seen(
                 state="proved",
@@ -215,12 +215,16 @@ def _cleaning(sight: Sight) -> Iterator[Seen]:
         due = [one for one in planned if one.action != "keep"]
         if due:
             values |= {"due_count": len(due), "due_bytes": sum(one.found.size_bytes for one in due)}
-            yield Seen(state="failed", key="cleaning-due", values=values, next="pgdrill prune --dry-run")
+            yield Seen(state="failed", key="cleaning-due", values=values, next=_prune(place.location))
         else:
             oldest = min(one.found.taken_at for one in planned)
             yield Seen(
                 state="proved", key="cleaning-ok", values=values | {"kept_count": len(planned), "oldest_at": oldest}
             )
+
+
+def _prune(location: str) -> str:
+    return command("prune", "--backups", location, "--dry-run")
 
 
 def _room(sight: Sight) -> Iterator[Seen]:
@@ -268,7 +272,7 @@ def _encryption(sight: Sight) -> Iterator[Seen]:
             yield Seen(state="proved", key="encrypted", values=values | {"opened": one.verified.name})
         else:
             yield Seen(
-                state="unproved", key="encrypted-unopened", values=values, next=f"pgdrill verify {newest.address}"
+                state="unproved", key="encrypted-unopened", values=values, next=command("verify", newest.address)
             )
 
 

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from statistics import median
 
 from backup_lib.concern import some
-from backup_lib.monitor.problem import Problem
+from backup_lib.monitor.problem import Problem, command
 from backup_lib.settings import StatusSettings
 
 WINDOW = 10  # so many earlier archives are its history
@@ -20,6 +20,7 @@ class Measured:
     """What one archive holds."""
 
     name: str
+    address: str  # its path or URL
     size_bytes: int
     packing: str  # format, compression and encryption: only sizes of the same are compared
     rows: Mapping[str, int] | None  # by table; None: no manifest tells
@@ -76,7 +77,7 @@ def _fall(what: str, newest: Measured, now: float, usual: float, percent: int, u
         code=f"{what}-fell",
         message=f"{newest.name} has {now:,.0f} {unit}, {1 - now / usual:.0%} less than its history's median "
         f"of {usual:,.0f}; a fall of {percent}% is allowed",
-        hint=f"see what is missing: pgdrill show {newest.name}",
+        hint=f"see what is missing: {command('show', newest.address)}",
     )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from backup_lib.configuration import Configuration
 from backup_lib.errors import UsageError
 from backup_lib.monitor.archives import Group
+from backup_lib.monitor.problem import command
 from backup_lib.scheduler import crons_of
 
 
@@ -41,9 +42,9 @@ def expected_groups(configuration: Configuration, place: str | None) -> dict[Gro
         called = _name(configuration, label)
         for kind in one.kinds:
             places = one.to if one.to and not moved and place is None else (place or settings.backup.dir,)
-            command = f"pgdrill backup --database {label} --kind {kind}"
+            backup = command("backup", "--database", label, "--kind", kind)
             rpo_s = settings.verify.rpo_s if one.rpo_s is None else one.rpo_s
-            found[called, kind] = Expected(places=places, backup=command, rpo_s=rpo_s)
+            found[called, kind] = Expected(places=places, backup=backup, rpo_s=rpo_s)
     if not settings.databases and (name := _named_by_environment(configuration)):
         found[name, "full"] = _by_default(configuration, place)
     return found

@@ -9,7 +9,7 @@ from backup_lib.ledger import Entry
 from backup_lib.monitor.archives import Archive
 from backup_lib.monitor.expected import Expected, Limits
 from backup_lib.monitor.known import DrillView, Known
-from backup_lib.monitor.problem import CLOCK_SKEW, Problem, render_span
+from backup_lib.monitor.problem import CLOCK_SKEW, Problem, command, render_span
 
 
 def of_none(what: str, known: Known) -> Iterator[Problem]:
@@ -39,7 +39,7 @@ def of_newest(newest: Archive, known: Known, last_drill_id: str) -> Iterator[Pro
         yield Problem(
             code="manifest-damaged",
             message=f"the manifest of {name} cannot be read, so nothing tells what the archive must hold",
-            hint=f"move it away and see what the archive is: pgdrill verify {name}; or " + another,
+            hint=f"move it away and see what the archive is: {command('verify', newest.found.address)}; or " + another,
         )
     for copy in newest.copies:
         size_bytes = copy.found.size_bytes
@@ -81,7 +81,7 @@ def of_ages(
             + (f"; {', '.join(known.unread)} cannot be read" if known.unread else ""),
             hint=f"see why none was made: pgdrill schedule health; make one: {expected.backup}",
         )
-    drill = f"pgdrill verify {newest.found.address}"
+    drill = command("verify", newest.found.address)
     if verified is None:
         yield Problem(code="never-verified", message=f"no {what} is proved to restore", hint=f"prove one: {drill}")
     elif limits.verified_age_s is not None:
@@ -109,7 +109,7 @@ def of_drill(drill: DrillView, report: str) -> Iterator[Problem]:
         yield Problem(
             code="drill-failed",
             message=f"the last drill, of {drill.archive} on {at}, failed{said}",
-            hint=f"read {report}; after that: pgdrill verify {drill.archive}",
+            hint=f"read {report}; after that: {command('verify', drill.address)}",
         )
     elif drill.verdict != "verified":
         yield Problem(
@@ -149,5 +149,5 @@ def of_copies(known: Known, past: Sequence[Archive]) -> Iterator[Problem]:
         yield Problem(
             code="copy-missing",
             message=f"{past[0].found.name}, the newest, is not in {' nor in '.join(lacking)}",
-            hint=f"copy it: pgdrill sync {' '.join(known.expected.places)}",
+            hint=f"copy it: {command('sync', *known.expected.places)}",
         )

@@ -32,6 +32,7 @@ class DrillView:
     """The last drill."""
 
     archive: str
+    address: str  # its path or URL
     drill_id: str
     verdict: str
     standing: Standing | None  # what it made of the archive; None: it came to no conclusion

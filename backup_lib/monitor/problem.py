@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +21,11 @@ class Problem:
     message: str
     hint: str  # what to do next; a command where there is one
     severity: Literal["problem", "unknown"] = "problem"
+
+
+def command(*words: str) -> str:
+    """A command of pgdrill as a person types it, whatever is in a name."""
+    return shlex.join(("pgdrill", *words))
 
 
 def verdict_of(problems: Iterable[Problem]) -> Verdict:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from backup_lib.catalog import Found
-from backup_lib.monitor.problem import CLOCK_SKEW, Problem, Verdict, verdict_of
+from backup_lib.monitor.problem import CLOCK_SKEW, Problem, Verdict, command, verdict_of
 
 _LOOKED_BACK = timedelta(days=30)
 _LEAST_SPAN, _LEAST_COUNT = timedelta(days=2), 3  # less tells nothing of a day's growth
@@ -62,7 +62,7 @@ def judge_room(
                 code="little-room",
                 message=f"{location} has {free_bytes:,} bytes free; {rounds} more backups of all that lies there "
                 f"take {wanted_bytes:,}",
-                hint="free some: pgdrill prune --dry-run says what may go",
+                hint=f"free some: {command('prune', '--backups', location, '--dry-run')}",
             )
         )
     return PlaceStatus(

@@ -120,6 +120,7 @@ def _view(archive: Archive, known: Known, now: datetime) -> ArchiveView:
 def _drill_view(known: Known, archive: Archive, entry: Entry) -> DrillView:
     return DrillView(
         archive=archive.found.name,
+        address=archive.found.address,
         drill_id=entry.drill_id,
         verdict=entry.verdict,
         standing=entry.standing,

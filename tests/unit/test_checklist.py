@@ -214,7 +214,11 @@ def test_archives_that_should_be_gone_are_counted(shelf: Shelf) -> None:
     shelf.put(age_h=24 * 40, drill=shelf.drill())
     done = checklist("weekly")
     (seen,) = next(item for item in done.items if item.key == "cleaning").seen
-    assert (seen.state, seen.values["due_count"], seen.next) == ("failed", 1, "pgdrill prune --dry-run")
+    assert (seen.state, seen.values["due_count"], seen.next) == (
+        "failed",
+        1,
+        "pgdrill prune --backups backups --dry-run",
+    )
     assert len(list(shelf.folder.glob("*.sql.gz"))) == 2
     kept = checklist("weekly", toml=SHOP + "[retention]\nkeep_monthly = 12\n")
     assert states(kept)["cleaning"] == "proved"

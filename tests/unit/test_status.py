@@ -250,6 +250,14 @@ def test_an_archive_that_is_not_configured_is_shown_and_no_age_of_it_judged(shel
     assert {one.database: one.expected for one in status.series} == {"old": False, "shop": True}
 
 
+def test_commands_are_as_a_shell_reads_them(shelf: Shelf, tmp_path: Path) -> None:
+    place = Shelf(folder=tmp_path / "a b; c", now=NOW)
+    name = place.put(age_h=1, drill=shelf.drill(verdict="failed", causes=("archive",)))
+    hints = [problem.hint for problem in status_of(place="a b; c").problems]
+    assert f"prove one: pgdrill verify 'a b; c/{name}'" in hints
+    assert any(hint.endswith(f"after that: pgdrill verify 'a b; c/{name}'") for hint in hints)
+
+
 def test_the_schedule_s_last_run_counts_only_where_it_ran(shelf: Shelf) -> None:
     shelf.put(age_h=1, drill=shelf.drill())
     assert [(task.name, task.last_status) for task in status_of().tasks] == [("backup", None), ("drill", None)]
@@ -288,7 +296,13 @@ def test_less_room_than_the_next_backups_take_is_a_problem(shelf: Shelf) -> None
 
 
 def measured(size: int = 1000, rows: dict[str, int] | None = None, *, packing: str = "sql.gz") -> Measured:
-    return Measured(name="newest", size_bytes=size, packing=packing, rows={"a": 100, "b": 5} if rows is None else rows)
+    return Measured(
+        name="newest",
+        address="backups/newest",
+        size_bytes=size,
+        packing=packing,
+        rows={"a": 100, "b": 5} if rows is None else rows,
+    )
 
 
 FIVE = [measured()] * 5
@@ -338,7 +352,7 @@ def test_drift_is_judged_from_manifests_within_one_kind(shelf: Shelf) -> None:
     shelf.put(age_h=1, size=100, rows={"public.sales": 1000, "public.items": 0}, drill=shelf.drill(size=100))
     status = status_of()
     assert codes(status) == ["size-fell", "emptied"]
-    assert "pgdrill show shop_backup_20261124_080000.sql.gz" in status.problems[0].hint
+    assert f"pgdrill show {shelf.folder.name}/shop_backup_20261124_080000.sql.gz" in status.problems[0].hint
     assert "public.items" in status.problems[1].message
 
 
