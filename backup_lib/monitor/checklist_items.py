@@ -134,7 +134,7 @@ def _size(sight: Sight) -> Iterator[Seen]:
         elif newest.rows is None:  # no manifest says how long it must be
             values: dict[str, Value] = {"archive": newest.name, "size_bytes": newest.size_bytes}
             yield Seen(state="unproved", key="size-unknown", values=values, next=command("show", newest.address))
-        else:
+        elif not any(problem.code == "size-differs" for problem in one.problems):
             yield Seen(
                 state="proved",
                 key="size-ok" if one.usual_bytes is None else "size-usual",

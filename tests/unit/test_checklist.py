@@ -136,6 +136,11 @@ def test_what_is_wrong_fails_its_own_item(
     assert all(seen.next for item in done.items for seen in item.seen if seen.state == "failed")
 
 
+def test_nothing_wrong_is_said_beside_what_is(shelf: Shelf) -> None:
+    cut_short(shelf)
+    assert keys(checklist("daily"), "size") == ["problem"]
+
+
 def test_what_nothing_promises_is_proved_only_by_a_drill_of_those_very_bytes(shelf: Shelf) -> None:
     shelf.put(age_h=7, manifest=b"")
     done = checklist("daily")
