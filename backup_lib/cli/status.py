@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from backup_lib.monitor.series import Series
     from backup_lib.monitor.status import Status, TaskStatus
 
+_FAR_DAYS = 3650
 _NAGIOS = {"ok": (0, "OK"), "problem": (2, "CRITICAL"), "unknown": (3, "UNKNOWN")}
 _NOT_IN_LABELS = str.maketrans({"'": "_", "=": "_", "|": "_", "\n": "_"})
 _WORDS = {"ok": "ok", "problem": "PROBLEM", "unknown": "UNKNOWN"}
@@ -135,7 +136,11 @@ def _age(archive: ArchiveView | None, now: datetime) -> str:
 def _place_row(one: PlaceStatus) -> tuple[str, ...]:
     if one.archives is None or one.stored_bytes is None:
         return (_WORDS[one.verdict], one.location, "?", "?", "")
-    left = f"in {one.days_left:,.0f} days, if nothing is deleted" if one.days_left is not None else "not known yet"
+    if one.days_left is None:
+        left = "not known yet"
+    else:
+        far = one.days_left > _FAR_DAYS
+        left = "not within 10 years" if far else f"in {one.days_left:,.0f} days, if nothing is deleted"
     return (
         _WORDS[one.verdict],
         one.location,

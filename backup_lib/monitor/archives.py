@@ -58,6 +58,7 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
 class Copy:
     """An archive in one place."""
 
+    place: str  # that it was found in, perhaps in a bundle there
     found: Found
     ledger: Ledger
 
@@ -104,18 +105,21 @@ class Archive:
         )
 
 
-def group_archives(found: Iterable[Found]) -> tuple[dict[Group, list[Archive]], list[Found]]:
-    """By database and kind, the newest first; and those of which neither is known, or only the file's time."""
+def group_archives(listed: Iterable[tuple[str, Found]]) -> tuple[dict[Group, list[Archive]], list[Found]]:
+    """By database and kind, the newest first; and those of which neither is known, or only the file's time.
+
+    :param listed: with the place each was found in.
+    """
     copies: dict[Group, dict[str, list[Copy]]] = defaultdict(lambda: defaultdict(list))
     foreign = []
     known = []
-    for one in found:
+    for place, one in listed:
         if one.database and one.kind and one.taken_at_from != "file time":
-            known.append(one)
+            known.append((place, one))
         else:
             foreign.append(one)
-    for one, ledger in zip(known, _ledgers(known), strict=True):
-        copies[str(one.database), str(one.kind)][one.name].append(Copy(found=one, ledger=ledger))
+    for (place, one), ledger in zip(known, _ledgers([one for _, one in known]), strict=True):
+        copies[str(one.database), str(one.kind)][one.name].append(Copy(place=place, found=one, ledger=ledger))
     return {
         group: sorted(
             (Archive(copies=tuple(same)) for same in names.values()),

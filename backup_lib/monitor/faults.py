@@ -143,7 +143,7 @@ def of_copies(known: Known, past: Sequence[Archive]) -> Iterator[Problem]:
     """The newest must lie in each of its places that could be read."""
     if not known.expected or not past:
         return
-    held = {copy.found.store.location for copy in past[0].copies}
+    held = {copy.place for copy in past[0].copies}
     lacking = [place for place in known.expected.places if place not in held | set(known.unread)]
     if lacking and len(known.expected.places) > 1:
         yield Problem(

@@ -85,7 +85,7 @@ def examine(configuration: Configuration, *, now: datetime, place: str | None = 
     """
     expected = expected_groups(configuration, place)
     looked = [_look(where, configuration, now) for where in places_of(configuration, expected, place)]
-    groups, foreign = group_archives(one for found, _ in looked for one in found)
+    groups, foreign = group_archives((status.location, one) for found, status in looked for one in found)
     expected = expected or expected_by_what_is_there(configuration, groups, place)
     unread = {status.location for _, status in looked if status.archives is None}
     series = [

@@ -18,7 +18,9 @@ from backup_lib.cli.talk import put_json
 from backup_lib.configuration import load_configuration
 from backup_lib.monitor.drift import Measured, check_drift
 from backup_lib.monitor.status import Status, describe, examine
+from backup_lib.packing import rotate
 from backup_lib.settings import StatusSettings
+from backup_lib.store import LocalStore
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 SHOP = '[databases.shop]\nurl = "postgresql://u@h/shop"\n'
@@ -233,6 +235,20 @@ def test_each_place_of_a_database_must_hold_the_newest(shelf: Shelf, tmp_path: P
     assert codes(status) == []
     assert [place.archives for place in status.places] == [2, 2]
     assert (status.series[0].count, status.series[0].size_bytes) == (2, 4000)
+
+
+def test_an_archive_in_a_bundle_is_one_of_its_place(shelf: Shelf, tmp_path: Path) -> None:
+    other = Shelf(folder=tmp_path / "usb", now=NOW)
+    for place in (shelf, other):
+        place.put(age_h=24 * 70, drill=place.drill())
+        newest = place.put(age_h=1, drill=place.drill())  # the newest verified one stays as it is
+        rotate(LocalStore(place.folder), older_than_days=30, now=NOW)
+        for suffix in ("", ".manifest.json", ".verified.json"):
+            (place.folder / f"{newest}{suffix}").unlink()
+        assert not list(place.folder.glob("*.sql.gz"))
+    status = status_of(SHOP + 'to = ["backups", "usb"]\n')
+    assert codes(status) == ["stale", "verified-stale"]
+    assert status.series[0].count == 1
 
 
 def test_a_place_that_cannot_be_read_is_not_taken_for_an_empty_one(shelf: Shelf) -> None:
