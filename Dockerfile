@@ -30,7 +30,7 @@ RUN /opt/pgdrill/bin/pip install -q --no-cache-dir --no-deps .
 FROM runtime
 ARG PGDRILL_UID=1000
 ARG MAJORS=""
-ENV LANG=C.UTF-8 PATH=/opt/pgdrill/bin:/usr/sbin:/usr/bin:/sbin:/bin XDG_CACHE_HOME=/var/cache
+ENV LANG=C.UTF-8 PATH=/opt/pgdrill/bin:/usr/sbin:/usr/bin:/sbin:/bin XDG_CACHE_HOME=/var/cache/pgdrill
 RUN useradd --uid "$PGDRILL_UID" --user-group --home-dir /work pgdrill \
  && install -d -o pgdrill -g pgdrill -m 700 /work /work/backups /work/reports \
  && install -d -o pgdrill -g pgdrill /var/cache/pgdrill

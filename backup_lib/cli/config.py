@@ -81,8 +81,18 @@ def _summary(configuration: Configuration) -> str:
 
 def _remarks(configuration: Configuration) -> Iterator[str]:
     """What is no mistake, and will still surprise somebody."""
-    from backup_lib.dsn import normalise_dsn
+    from dataclasses import fields
 
+    from backup_lib.dsn import normalise_dsn
+    from backup_lib.setting_types import Secret
+
+    open_to_others = configuration.path and configuration.path.stat().st_mode & 0o077
+    for name in (field.name for field in fields(configuration.settings.notify)) if open_to_others else ():
+        value = getattr(configuration.settings.notify, name)
+        in_file = not configuration.origins.get(("notify", name), "").startswith(("environment", ".env"))
+        if isinstance(value, Secret) and value.kind == "value" and in_file:
+            where = configuration.where(("notify", name))
+            yield f"{where}: notify.{name} can be read by others: chmod 600, or {name}_env or {name}_file instead"
     for label, database in configuration.settings.databases.items():
         if database.url is None:
             continue
@@ -91,7 +101,7 @@ def _remarks(configuration: Configuration) -> Iterator[str]:
             normalise_dsn(database.url.read(configuration.variables.merged()))
         except UsageError as exc:
             yield f"{where}: databases.{label}: {exc.message}"
-        if database.url.kind == "value" and configuration.path and configuration.path.stat().st_mode & 0o077:
+        if database.url.kind == "value" and open_to_others:
             yield f"{where}: databases.{label}.url can be read by others: chmod 600, or url_env or url_file instead"
 
 

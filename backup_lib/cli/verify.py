@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _UNSEEDED = 0  # which ones `random` picks here does not matter: the suite picks for itself
 
 
-@announced("drill", lambda given: ", ".join(given["archives"] or ["latest"]))
+@announced("drill", lambda given: "each" if given["each"] else ", ".join(given["archives"] or ["latest"]))
 def verify(
     archives: Annotated[
         list[str] | None,

@@ -451,6 +451,19 @@ def test_secrets_are_masked_where_the_configuration_is_shown(pgdrill: Callable[.
     assert "notify.webhook" in shown.out
 
 
+def test_a_secret_in_a_file_that_others_may_read_is_remarked(pgdrill: Callable[..., Said], tmp_path: Path) -> None:
+    path = tmp_path / "pgdrill.toml"
+    path.write_text(f'[notify]\nping_drill = "https://hc-ping.com/{TOKEN}"\n')
+    path.chmod(0o644)
+    env = {"NOTIFY_WEBHOOK": f"https://hooks.example.org/{TOKEN}"}  # which is not in the file
+    told = json.loads(pgdrill("config", "check", "--json", **env).out)["remarks"]
+    assert told == [
+        "pgdrill.toml:2: notify.ping_drill can be read by others: chmod 600, or ping_drill_env or ping_drill_file instead"
+    ]
+    path.chmod(0o600)
+    assert json.loads(pgdrill("config", "check", "--json", **env).out)["remarks"] == []
+
+
 def wait_for(receiver: Receiver, count: int) -> None:
     ends_at = time.monotonic() + 30
     while len(receiver.got) < count and time.monotonic() < ends_at:
