@@ -172,8 +172,15 @@ _OWNERS = (
     ("pg_collation", "collowner"), ("pg_conversion", "conowner"), ("pg_operator", "oprowner"),
     ("pg_opclass", "opcowner"), ("pg_opfamily", "opfowner"), ("pg_ts_config", "cfgowner"), ("pg_ts_dict", "dictowner"),
 )  # fmt: skip
+# pg_dump before 15 writes no privileges of an identity column's sequence, which nobody needs to insert.
+_NOT_DUMPED = """relkind = 'S' AND current_setting('server_version_num')::int < 150000 AND EXISTS (
+    SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = pg_class.oid AND d.deptype = 'i')"""
 _ACLS = (
-    ("pg_class", _acl("relacl", _RELATION_ACL, "relowner"), f"{_OWN} AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')"),
+    (
+        "pg_class",
+        _acl("relacl", _RELATION_ACL, "relowner"),
+        f"{_OWN} AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT ({_NOT_DUMPED})",
+    ),
     ("pg_proc", _acl("proacl", "'f'", "proowner"), _OWN),
     ("pg_type", _acl("typacl", "'T'", "typowner"), _OWN),
     ("pg_namespace", _acl("nspacl", "'n'", "nspowner"), "nspname !~ '^pg_'"),

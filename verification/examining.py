@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from backup_lib.dump_events import Event
 from backup_lib.dump_reader import read_events
 from backup_lib.dump_text import open_dump_text
 from backup_lib.encryption import NO_KEYS, Keys
+from backup_lib.errors import DamagedArchiveError
 from backup_lib.inventory import Inventory, TableData
 from backup_lib.load_order import Table
 from backup_lib.manifest import Environment, RowSums
@@ -206,9 +207,11 @@ def _compare_content(
             suspects.setdefault(table.database, set()).add(_target(table))
             found[key] = Difference(content="not_compared")
     for section, tables in suspects.items():
-        with closing(connect(section or databases[-1])) as connection, open_dump_text(path, keys=keys) as chunks:
-            compared = compare_rows(connection, _section(read_events(chunks), section), tables)
-        found.update({(section, ".".join(table)): difference for table, difference in compared.items()})
+        # What lies behind a damage, which ended the restore as well, is not compared.
+        with suppress(DamagedArchiveError), closing(connect(section or databases[-1])) as connection:
+            with open_dump_text(path, keys=keys) as chunks:
+                compared = compare_rows(connection, _section(read_events(chunks), section), tables)
+            found.update({(section, ".".join(table)): difference for table, difference in compared.items()})
     return found
 
 

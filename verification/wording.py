@@ -22,7 +22,7 @@ _FRAMES = {
     "body": re.compile(r"()(.*)()", re.DOTALL),
 }
 # What pg_dump writes behind such words.
-_ENDS = r";|,\n|\n\)|\n +WITH | NOT NULL[,\n;]| STORED| WITH CHECK \(|\) RETURNS |\nEND"
+_ENDS = r";|,\n|\n\t|\n\)|\n +WITH | NOT NULL[,\n;]| STORED| WITH CHECK \(|\) RETURNS |\nEND"
 _OF_WORDS = (
     "view ",
     "materialized view ",
@@ -34,6 +34,9 @@ _OF_WORDS = (
     "statistics object ",
 )
 _FUNCTION = re.compile(r"(\w )(.*?)( RETURNS .*)", re.DOTALL)  # its arguments, with their defaults
+_BESIDE_DEFAULTS = {
+    "function ": _FUNCTION, "procedure ": _FUNCTION, "type ": re.compile(r"(.*?DEFAULT )(.*)()", re.DOTALL),
+}  # fmt: skip
 _POLICY = re.compile(r" USING (?=\()| WITH CHECK (?=\()")
 
 
@@ -51,7 +54,7 @@ class ArchivedWords:
         pieces = _pieces(identity, trait, before, after)
         if not pieces:
             return False
-        bare = _bare(identity)
+        bare = _name(identity)
         own = [text for name, text in self._texts if name in bare]
         # What is inherited stands with the parent alone.
         return all(
@@ -66,7 +69,7 @@ class ArchivedWords:
         inventory = self._archived.inventory
         rules = Rules(encoding=inventory.encoding if inventory is not None else None)
         return [
-            (_bare(entry.name.partition("(")[0]), _bare(rules.decode(text)))
+            (_name(entry.name.partition("(")[0]), _bare(rules.decode(text)))
             for entry, text in self._archived.definitions
         ]
 
@@ -78,6 +81,11 @@ class ArchivedWords:
 def _stands_in(words: str, text: str) -> bool:
     """Whole: a query without its WHERE, or a key without its ON DELETE, is another one."""
     return re.search(rf"(?<![\w.]){re.escape(_bare(words))}(?={_ENDS})", text) is not None
+
+
+def _name(text: str) -> str:
+    """Bare, and on one line, as an entry's comment has it."""
+    return re.sub(r"[\r\n]", " ", _bare(text))
 
 
 def _bare(text: str) -> str:
@@ -92,7 +100,7 @@ def _pieces(identity: str, trait: str, before: str, after: str) -> list[tuple[st
         return [pair for pair in zip(old, new, strict=False) if frame == other_frame and len(old) == len(new)]
     pattern = _FRAMES.get(trait)
     if trait == "definition" and not identity.startswith(_OF_WORDS):
-        pattern = _FUNCTION if identity.startswith(("function ", "procedure ")) else None
+        pattern = next((frame for kind, frame in _BESIDE_DEFAULTS.items() if identity.startswith(kind)), None)
     old, new = (before.splitlines(), after.splitlines()) if trait == "columns" else ([before], [after])
     if pattern is None or len(old) != len(new):
         return []

@@ -210,3 +210,14 @@ def test_names_that_all_need_quotes_are_not_taken_for_quotes_around_all_names(
     path = make_backup(dsn, tmp_path).path
     assert path
     raises_nothing(drill_of(path))
+
+
+def test_privileges_that_an_older_pg_dump_leaves_out_raise_nothing(
+    server_of: Callable[[int], Server], fresh_database: Callable[..., str], drill_of: DrillOf, tmp_path: Path
+) -> None:
+    server = server_of(14)
+    dsn = fresh_database(server)
+    execute(dsn, "CREATE TABLE t (a int GENERATED ALWAYS AS IDENTITY); GRANT USAGE ON SEQUENCE t_a_seq TO PUBLIC")
+    path = make_backup(dsn, tmp_path, programs=server.programs).path
+    assert path
+    raises_nothing(drill_of(path))

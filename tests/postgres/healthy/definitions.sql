@@ -67,3 +67,6 @@ CREATE TABLE de_pocos (a smallint GENERATED ALWAYS AS IDENTITY);
 CREATE TABLE de_pocos_como (LIKE de_pocos INCLUDING ALL);
 CREATE DOMAIN corto AS text; CREATE DOMAIN mas_corto AS corto DEFAULT 'x'::corto;
 CREATE FUNCTION menos(p integer DEFAULT (- 1)) RETURNS integer LANGUAGE sql BEGIN ATOMIC SELECT p; END;
+CREATE DOMAIN menos_uno AS integer DEFAULT (- 1);
+CREATE FUNCTION "dos
+líneas"(p integer) RETURNS integer LANGUAGE sql BEGIN ATOMIC SELECT p; END;
