@@ -28,7 +28,7 @@ _COMPRESSION_SUFFIX: dict[Compression, str] = {"none": "", "gzip": ".gz", "zstd"
 _FORMAT_SUFFIX: dict[Format, str] = {"custom": ".dump", "directory": ".dir", "tar": ".tar"}
 _NAME = re.compile(
     r"(?P<database>.+)_backup_(?P<at>[0-9]{8}_[0-9]{6})(?:_(?P<kind>[a-z]+))?"
-    r"(?P<suffix>(?:\.sql(?:\.gz|\.zst)?|\.dump|\.dir|\.tar)(?P<encrypted>\.age|\.enc)?)"
+    r"(?P<suffix>(?:\.sql(?:\.gz|\.zst)?|\.dump|\.dir|\.tar(?:\.gz|\.zst)?)(?P<encrypted>\.age|\.enc)?)"
 )
 
 _KIND_IN_NAME: dict[str | None, Kind] = {None if kind == "full" else kind: kind for kind in KINDS} | {"full": "full"}
@@ -59,6 +59,8 @@ def build_name(
     """
     at = started_at.astimezone(UTC).strftime("%Y%m%d_%H%M%S")
     suffix = _FORMAT_SUFFIX.get(format) or ".sql" + _COMPRESSION_SUFFIX[compression]
+    if kind == "config":  # not pg_dump's tar, which is never compressed
+        suffix += _COMPRESSION_SUFFIX[compression]
     return f"{name_prefix(database)}{at}{'' if kind == 'full' else '_' + kind}{suffix}{'.age' if encrypted else ''}"
 
 

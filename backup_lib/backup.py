@@ -132,7 +132,7 @@ def make_backup(
                 encryption=written.encryption,
             )
         manifest = replace(manifest, archive=facts)
-        _publish_manifest(store, name, manifest)
+        publish_manifest(store, name, manifest)
     if facts.encryption is not None and not facts.encryption.key_proved:
         job.warnings.append(_UNPROVED)
     return BackupResult(
@@ -245,7 +245,8 @@ def _require_room(store: Store, name: str) -> None:
             )
 
 
-def _publish_manifest(store: Store, name: str, manifest: Manifest) -> None:
+def publish_manifest(store: Store, name: str, manifest: Manifest) -> None:
+    """Write it beside its archive, which goes when that fails."""
     try:
         with store.create(name + SUFFIX) as sink:
             sink.write(render_manifest(manifest))

@@ -84,6 +84,22 @@ def open_text(
     return plain.passing(text) if plain else text
 
 
+def open_packed(
+    source: Path | Iterable[bytes],
+    *,
+    name: str | None = None,
+    keys: Keys = NO_KEYS,
+    stored: Digest | None = None,
+    wrapping: Wrapping | None = None,
+) -> Iterator[bytes]:
+    """As `open_text`, whatever is inside: a dump, or something else."""
+    if name is None:
+        name = source.name if isinstance(source, Path) else "archive"
+    chunks = read_chunks(source) if isinstance(source, Path) else iter(source)
+    head, chunks = _unwrap(stored.passing(chunks) if stored else chunks, keys, name, wrapping)
+    return _decompress(chunks, compression_of(head), name)
+
+
 def read_head(path: Path, keys: Keys | None = None) -> bytes:
     """The first `HEAD_BYTES` of a file.
 

@@ -135,7 +135,7 @@ class Listing:
 
         :param database: of this one alone.
         """
-        chosen = self._newest(lambda name: database is None or _says(name, database), database)
+        chosen = self._newest(lambda name: not _is_of_files(name) and (not database or _says(name, database)), database)
         # Named for another database, and still of this one: a drill will say so.
         chosen = chosen or (self._newest(lambda name: not _says(name, database), database) if database else None)
         inside = [
@@ -143,7 +143,9 @@ class Listing:
             for bundle in self._bundles
             if not (chosen and is_before(bundle, chosen.taken_at)) and (newest := self._open(bundle).newest(database))
         ]
-        return max([*inside, *([chosen] if chosen else [])], key=_age, default=None)
+        known = [*inside, *([chosen] if chosen else [])]
+        known = [one for one in known if one.kind != "config"] or known
+        return max(known, key=_age, default=None) or self._newest(_is_of_files, database)
 
     def _newest(self, may_be: Callable[[str], bool], database: str | None) -> Found | None:
         candidates = [archive for archive in self._foreign() if database is None or is_of(archive, database)]
@@ -214,6 +216,12 @@ def is_of(archive: Found, database: str) -> bool:
         return archive.database == database
     after = archive.name.removeprefix(database)
     return after != archive.name and not after[:1].isalnum()
+
+
+def _is_of_files(name: str) -> bool:
+    """Of configuration files: never the latest archive, as long as there is one of a database."""
+    named = parse_name(name) if "_config." in name else None
+    return named is not None and named.kind == "config"
 
 
 def _says(name: str, database: str) -> bool:

@@ -14,7 +14,7 @@ from backup_lib.inventory import Inventory
 SCHEMA_VERSION = 1
 SUFFIX = ".manifest.json"
 
-Kind = Literal["full", "schema", "data", "tables"]
+Kind = Literal["full", "schema", "data", "tables", "config"]
 Format = Literal["plain", "custom", "directory", "tar"]
 Compression = Literal["none", "gzip", "zstd"]
 
@@ -127,6 +127,18 @@ class Concern:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileFacts:
+    """One file, link or folder in an archive of configuration files."""
+
+    path: str  # from the folder it was packed in; of one outside that, without the leading slash
+    kind: Literal["file", "link", "folder", "other"]
+    mode: str  # octal, such as 0640
+    size_bytes: int = 0
+    sha256: str | None = None  # of a file
+    target: str | None = None  # of a link
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """One archive's promise.
 
@@ -148,6 +160,7 @@ class Manifest:
     definitions: PackedDefinitions | None = None  # where the archive does not hold all that its rows need
     lint: tuple[Concern, ...] = ()  # what the source was warned of before the dump
     row_sums: RowSums | None = None  # None: only one reading of the rows, by pg_dump
+    files: tuple[FileFacts, ...] = ()  # of an archive of configuration files, which is of no database
     schema_version: int = field(default=SCHEMA_VERSION)
     traits: dict[str, dict[str, str]] = field(default_factory=dict)  # of the objects in `catalog`, see `traits`
 

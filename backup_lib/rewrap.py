@@ -16,7 +16,7 @@ from backup_lib import manifest
 from backup_lib.archive import HEAD_BYTES, detect, encryption_of
 from backup_lib.catalog import Found
 from backup_lib.chunks import Digest, peek
-from backup_lib.codec import Wrapping, open_text
+from backup_lib.codec import Wrapping, open_packed
 from backup_lib.encryption import Keys, Lock, Opened, Seal, decrypt
 from backup_lib.errors import DamagedArchiveError, StoreError, UsageError, WrongKeyError
 from backup_lib.ledger import Ledger, digest_stored, read_ledger, write_ledger
@@ -152,7 +152,8 @@ def _promised(found: Found) -> Manifest | None:
 
 def _open(head: bytes, chunks: Iterator[bytes], keys: Keys, found: Found) -> Opened:
     if encryption_of(head) is None:
-        detect(head, name=found.name)
+        if found.kind != "config":
+            detect(head, name=found.name)
         return Opened(how="not encrypted", authenticated=True, chunks=chunks)
     try:
         opened = decrypt(head, chunks, keys, name=found.name)
@@ -219,7 +220,7 @@ def _made_before(plan: Rewrapping, keys: Keys, new_keys: Keys, lock: Lock) -> _M
     deque(inner.passing(_open(head, chunks, keys, found).chunks), maxlen=0)
     try:
         deque(
-            open_text(store.open_read(plan.name), name=plan.name, keys=new_keys, stored=new, wrapping=wrapping),
+            open_packed(store.open_read(plan.name), name=plan.name, keys=new_keys, stored=new, wrapping=wrapping),
             maxlen=0,
         )
     except (WrongKeyError, DamagedArchiveError):
@@ -277,7 +278,7 @@ def _prove(plan: Rewrapping, stage: Store, made: _Made, new_keys: Keys) -> None:
     """Read the new file back from where it lies, open it, and unpack what is inside to its end."""
     stored, wrapping = Digest(), Wrapping()
     try:
-        text = open_text(
+        text = open_packed(
             stage.open_read(plan.name), name=plan.found.name, keys=new_keys, stored=stored, wrapping=wrapping
         )
         deque(text, maxlen=0)

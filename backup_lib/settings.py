@@ -154,6 +154,17 @@ class RetentionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FilesSettings:
+    """Configuration files, which `pgdrill backup --kind config` packs."""
+
+    paths: tuple[str, ...] = setting(
+        "Files, folders and globs; ** goes down.", (), path=True, example='["docker-compose.yml", "conf/**"]'
+    )
+    exclude: tuple[str, ...] = setting("Globs of paths that are left out.", (), example='["*.log"]')
+    name: str = setting("What their archives are called.", "files")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifySettings:
     """How archives are drilled, unless the command line or a database says otherwise."""
 
@@ -415,6 +426,7 @@ class Settings:
     backup: BackupSettings = field(default_factory=BackupSettings)
     encryption: EncryptionSettings = field(default_factory=EncryptionSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+    files: FilesSettings = field(default_factory=FilesSettings)
     verify: VerifySettings = field(default_factory=VerifySettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     status: StatusSettings = field(default_factory=StatusSettings)

@@ -43,6 +43,12 @@ CONTRACTS: Mapping[str, Contract] = {
             "Materialized views: an archive of rows does not fill them, so refresh them after a restore.",
         ),
     ),
+    "config": Contract(
+        definitions=False,
+        rows=False,
+        whole=False,
+        not_promised=("That a service starts with these files: they were read back and compared, and not used.",),
+    ),
     "tables": Contract(
         definitions=True,
         rows=True,

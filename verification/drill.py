@@ -19,6 +19,8 @@ from typing import Any
 import psycopg
 
 from backup_lib.catalog import Found
+from backup_lib.chunks import Digest
+from backup_lib.codec import Wrapping
 from backup_lib.definitions import unpack_definitions, without_outward_keys
 from backup_lib.dump_text import Heading, digest_archive, is_as_written, read_heading
 from backup_lib.errors import (
@@ -29,6 +31,7 @@ from backup_lib.errors import (
     UsageError,
     WrongKeyError,
 )
+from backup_lib.files_backup import read_files
 from backup_lib.inventory import major_of
 from backup_lib.load_report import LoadReport
 from backup_lib.manifest import Manifest, parse_manifest
@@ -36,7 +39,7 @@ from backup_lib.plain_loader import Loader
 from backup_lib.privacy import readable_by_others
 from backup_lib.statement_errors import message_without_values
 from verification.analyzing import analyze
-from verification.checks import Check, checks_of
+from verification.checks import OF_FILES, Check, checks_of
 from verification.checks.sql import ask, sql_check
 from verification.contract import without_keys
 from verification.examining import examine
@@ -46,7 +49,19 @@ from verification.finding import Finding
 from verification.findings import capped
 from verification.machine_load import MachineClock, MachineLoad
 from verification.mending import Mending
-from verification.phases import ANALYZE, CHECKS, DATA, FETCH, FIRST_QUERY, POST_DATA, PRE_DATA, RESTORE, START, Phases
+from verification.phases import (
+    ANALYZE,
+    CHECKS,
+    DATA,
+    FETCH,
+    FIRST_QUERY,
+    POST_DATA,
+    PRE_DATA,
+    READ,
+    RESTORE,
+    START,
+    Phases,
+)
 from verification.planning import Plan
 from verification.restoring import (
     SPARE_DATABASE,
@@ -124,6 +139,14 @@ class Drill:
             self.facts.manifest, self.facts.manifest_damage = self._read_manifest()
         except StoreError as exc:  # its place went away meanwhile
             self._stop(exc)
+        if self.is_of_files:
+            self.checks = OF_FILES
+
+    @property
+    def is_of_files(self) -> bool:
+        """Of configuration files: all of them are read back, and there is nothing to restore into a server."""
+        manifest = self.facts.manifest
+        return manifest is not None and manifest.archive is not None and manifest.archive.kind == "config"
 
     def __enter__(self) -> Drill:
         return self
@@ -149,8 +172,11 @@ class Drill:
         try:
             with self.phases.clock(FETCH):
                 fetch(self.found, self.path)
-                heading = read_heading(self.path, self.plan.keys)
-            if self.plan.level == "integrity":
+                heading = None if self.is_of_files else read_heading(self.path, self.plan.keys)
+            if heading is None:
+                with self.phases.clock(READ):
+                    self._read_files()
+            elif self.plan.level == "integrity":
                 read_archive(self.path, self.facts.archived, self.phases, keys=self.plan.keys)
             else:
                 self._restore(heading)
@@ -269,8 +295,10 @@ class Drill:
 
     @property
     def rto_s(self) -> float | None:
-        """Seconds from the stored archive to a server that answers; None where it never did."""
-        if self._begun is None or self._restored_at is None or self.facts.load is None or self.facts.obstacle:
+        """Seconds from the stored archive to a server that answers, or to the last file; None where it never was."""
+        if self._begun is None or self._restored_at is None or self.facts.obstacle:
+            return None
+        if self.facts.load is None and self.facts.archived.files is None:
             return None
         return self._restored_at - self._begun
 
@@ -322,6 +350,13 @@ class Drill:
                     self.not_proved += analyze(connect, name, jobs=self.plan.jobs)
         with self.phases.clock(FIRST_QUERY), closing(connect(self._databases[-1])) as connection:
             connection.execute("SELECT count(*) FROM pg_catalog.pg_class").fetchone()
+
+    def _read_files(self) -> None:
+        archived, digest, wrapping = self.facts.archived, Digest(), Wrapping()
+        archived.files = read_files(self.path, self.plan.keys, stored=digest, wrapping=wrapping)
+        archived.size_bytes, archived.sha256 = digest.size_bytes, digest.sha256
+        archived.encryption, archived.is_authenticated = wrapping.encryption, wrapping.authenticated
+        archived.inner_sha256 = wrapping.plain.sha256 if wrapping.encryption is not None else None
 
     def _load(self, connect: Connect, database: str, mending: Mending, scope: Scope) -> LoadReport:
         """The archive, with what its kind needs around it; keys to tables that it leaves out are not made."""

@@ -10,7 +10,7 @@ from typing import Literal
 
 from backup_lib.inventory import Entry, Inventory, major_of
 from backup_lib.load_report import LoadReport
-from backup_lib.manifest import Environment, Manifest, RowSums
+from backup_lib.manifest import Environment, FileFacts, Manifest, RowSums
 from backup_lib.statement_errors import StatementError
 from backup_lib.traits import Traits
 
@@ -54,6 +54,7 @@ class Archived:
     encryption: str | None = None  # how, for people; None: not encrypted, or not opened
     is_authenticated: bool = True  # False: an altered byte of what is encrypted may pass unseen
     inner_sha256: str | None = None  # of what was encrypted
+    files: tuple[FileFacts, ...] | None = None  # of an archive of configuration files; None: not read to its end
     definitions: Definitions = field(default_factory=Definitions)
 
 

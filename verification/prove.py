@@ -153,6 +153,8 @@ def _hindrance(drill: Drill) -> str:
         return f"the drill itself did not end ({drill.facts.obstacle})"
     if any(finding.status == "fault" for judged in drill.judge_all() for finding in judged.findings):
         return "the archive itself is at fault"
+    if drill.is_of_files:
+        return "the copies it damages are of dumps, and this archive is of configuration files"
     return ""
 
 

@@ -26,10 +26,10 @@ from backup_lib.cli.options import (
 )
 from backup_lib.cli.several import back_up_each, configured_targets, name_source
 from backup_lib.cli.talk import Progress, put, put_json, render_size, say
-from backup_lib.errors import BackupError
+from backup_lib.errors import BackupError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from backup_lib.backup import BackupResult
     from backup_lib.manifest import Concern, Manifest
@@ -56,8 +56,22 @@ def backup(
         typer.Option("--database", metavar="NAME", help="One that is configured; repeatable. Default all of them."),
     ] = None,
     kind: Annotated[
-        Literal["full", "schema", "data"], typer.Option(help="All, definitions only, or rows only.")
+        Literal["full", "schema", "data", "config"],
+        typer.Option(help="All, definitions only, rows only, or configuration files (--path)."),
     ] = "full",
+    paths: Annotated[
+        _Names,
+        typer.Option(
+            "--path", metavar="PATH", help="With --kind config: a file, folder or glob; repeatable. Default [files]."
+        ),
+    ] = None,
+    exclude_paths: Annotated[
+        _Names, typer.Option("--exclude-path", metavar="GLOB", help="Without these paths; repeatable.")
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="With --kind config: what its archives are called; default files."),
+    ] = None,
     tables: Annotated[
         _Names, typer.Option("--table", metavar="NAME", help="Only this table, a name or glob; repeatable.")
     ] = None,
@@ -120,6 +134,24 @@ def backup(
     from backup_lib.replicas import back_up_to
     from backup_lib.store import LocalStore
 
+    if kind == "config":
+        from backup_lib.cli.files import back_up_files
+
+        back_up_files(
+            context.obj,
+            paths=paths or (),
+            exclude=exclude_paths or (),
+            name=name,
+            places=[open_place(place) for place in to or [os.environ.get("BACKUP_DIR") or DEFAULT_PLACE]],
+            compression=compress,
+            lock=choose_lock(os.environ, encrypt=encrypt, recipients=choose_recipients(recipients, recipients_files)),
+            keys=choose_keys(identities),
+            dry_run=dry_run,
+            as_json=as_json,
+        )
+        return
+    if paths or exclude_paths or name:
+        raise UsageError("--path, --exclude-path and --name are for configuration files", hint="add --kind config")
     if dsn is None and (targets := configured_targets(context, databases or (), kind)):
         back_up_each(targets, partial(backup, **{**context.params, "context": context, "databases": None}))
         return
@@ -192,10 +224,7 @@ def put_result(result: BackupResult, replicas: Sequence[Replica] = (), *, as_jso
     put_concerns(result.manifest.lint)
     _say_failures(replicas)
     facts = describe(result)
-    note(
-        f"{result.name}: {render_size(facts['size_bytes'])}, {facts['rows']:,} rows in {facts['tables']} tables of "
-        f"{facts['database']}"
-    )
+    note(f"{result.name}: {render_size(facts['size_bytes'])}, {_what(facts)} of {facts['database']}")
     note(
         *(
             f"{concern.severity}: {concern.object}: {concern.what}; next: {concern.hint}"
@@ -208,12 +237,17 @@ def put_result(result: BackupResult, replicas: Sequence[Replica] = (), *, as_jso
     where = result.path or f"{result.store.location}/{result.name}"
     put(
         f"{where}  {render_size(facts['size_bytes'])}  {result.seconds:.1f} s  "
-        f"{facts['rows']:,} rows in {facts['tables']} tables  sha256 {facts['sha256']}"
-        + ("  encrypted" if facts["encryption"] else "")
+        f"{_what(facts)}  sha256 {facts['sha256']}" + ("  encrypted" if facts["encryption"] else "")
     )
     for replica in replicas:
         if replica.is_good and replica.place != result.store.location:
             put(f"{replica.place}/{replica.name}  copied, and read back with the same sha256")
+
+
+def _what(facts: Mapping[str, Any]) -> str:
+    if facts["kind"] == "config":
+        return f"{facts['files']:,} files, folders and links"
+    return f"{facts['rows']:,} rows in {facts['tables']} tables"
 
 
 def _say_failures(replicas: Sequence[Replica]) -> None:
@@ -250,6 +284,7 @@ def describe(result: BackupResult) -> dict[str, Any]:
         "rows": rows,
         "warnings": list(result.warnings),
         "lint": [asdict(concern) for concern in result.manifest.lint],
+        "files": len(result.manifest.files),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -155,6 +156,7 @@ def _promised(manifest: Manifest) -> dict[str, Any]:
         "server_version": manifest.source.server_version,
         "sha256": manifest.archive.sha256 if manifest.archive else None,
         "recipients": encryption.recipients if encryption else (),
+        "files": [asdict(one) for one in manifest.files],
         "tables": [
             {"table": table, "rows": rows, "size_bytes": sizes.get(table)}
             for table, rows in sorted(manifest.row_counts.items())
@@ -178,9 +180,11 @@ def _put(facts: dict[str, Any]) -> None:
     tables = facts["tables"]
     put(f"{facts['name']}  {render_size(facts['size_bytes'])}  in {facts['folder']}")
     put(f"taken at {facts['taken_at']:%Y-%m-%d %H:%M:%S}Z (from its {facts['taken_at_from']})")
-    put(
-        f"database {facts['database'] or '?'}, PostgreSQL {facts['server_version'] or '?'}, kind {facts['kind'] or '?'}"
-    )
+    if facts["kind"] == "config":
+        put(f"configuration files, called {facts['database']}")
+    else:
+        version, kind = facts["server_version"] or "?", facts["kind"] or "?"
+        put(f"database {facts['database'] or '?'}, PostgreSQL {version}, kind {kind}")
     if facts["last_drill"]:
         put(f"last drill {facts['last_drill']['finished_at']:%Y-%m-%d %H:%M:%S}Z: {facts['last_drill']['verdict']}")
     else:
@@ -193,6 +197,12 @@ def _put(facts: dict[str, Any]) -> None:
     if not facts.get("complete", True):
         put("NOT COMPLETE: it does not end as pg_dump ends a dump")
     put(f"what it holds, as {facts['said_by']} says:\n")
+    if facts["kind"] == "config":
+        files = [
+            (f["mode"], f["kind"], render_size(f["size_bytes"]), f["path"], f["target"] or "") for f in facts["files"]
+        ]
+        put(render_columns(("mode", "kind", "size", "path", "to"), files, right=[2]))
+        return
     rows = [
         (
             table["table"],

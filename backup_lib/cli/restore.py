@@ -226,6 +226,11 @@ def located(request: str, backups: str | Path) -> Iterator[tuple[str, Path]]:
     (found, *others) = resolve([request], backups)
     if others:
         raise UsageError(f"{request} means {len(others) + 1} archives", hint=f"name one of them, such as {found.name}")
+    if found.kind == "config":
+        raise UsageError(
+            f"{found.name} holds configuration files, which go into no server",
+            hint=f"unpack them: tar -xpf {found.address} -C FOLDER (an encrypted one through age --decrypt)",
+        )
     with place_here(found) as path:
         fetch(found, path)
         if found.path is None and found.has_manifest:

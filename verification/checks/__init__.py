@@ -7,6 +7,7 @@ from verification.checks import (
     completeness,
     content,
     environment,
+    files,
     integrity,
     large_objects,
     restore,
@@ -17,7 +18,7 @@ from verification.checks import (
 )
 from verification.checks.definition import LEVELS, Check, Level
 
-__all__ = ["CHECKS", "LEVELS", "Check", "Level", "checks_of"]
+__all__ = ["CHECKS", "LEVELS", "OF_FILES", "Check", "Level", "checks_of"]
 
 CHECKS: tuple[Check, ...] = (
     Check(
@@ -102,6 +103,20 @@ CHECKS: tuple[Check, ...] = (
         "its triggers and defaults act; and the next value of each sequence is free.",
         level="full",
         run=write_probe.check_writes,
+    ),
+)
+
+
+# Of an archive of configuration files, which is of no server: its bytes, and every file in it.
+OF_FILES: tuple[Check, ...] = (
+    CHECKS[0],
+    Check(
+        name=completeness.NAME,
+        title="Every file is what it was",
+        method="Each file, folder and link in the archive is read back; path, mode, size, SHA-256 and target are those "
+        "of the manifest, and there is no other.",
+        level="integrity",
+        run=files.check_files,
     ),
 )
 

@@ -223,6 +223,9 @@ def _summary(drill: Drill, verdict: Verdict, findings: list[Finding]) -> str:
             return f"{name} restores: {what} were accepted and the rows counted. Schema and content were not compared."
         with_what = "the source's manifest" if drill.facts.manifest is not None else "the archive itself"
         return f"{name} restores: {what} came back equal to {with_what}."
+    if verdict == "verified" and drill.facts.archived.files is not None:
+        count = len(drill.facts.archived.files)
+        return f"{name} is whole: {count:,} files, folders and links read back, each equal to the manifest's."
     bad = next((f for f in findings if f.status == "fault"), next((f for f in findings if f.status == "gap"), None))
     if bad is None:
         return f"{name}: nothing was compared."
@@ -330,6 +333,8 @@ def _not_proved(drill: Drill) -> tuple[str, ...]:
             "That nobody altered it: openssl enc does not authenticate what it encrypts, so altered bytes decrypt to "
             "other bytes. age does: `pgdrill backup --encrypt`."
         )
+    if drill.is_of_files:
+        return (*said, *CONTRACTS["config"].not_promised)
     if drill.plan.level == "integrity":
         said.append("That it restores: at this level the archive is read, and nothing is restored.")
     elif drill.plan.level == "restore":
