@@ -127,15 +127,16 @@ def _contents(archive: Found, identities: Sequence[Path] | None) -> dict[str, An
     from backup_lib.dump_reader import read_inventory
     from backup_lib.dump_text import open_dump_text
     from backup_lib.manifest import parse_manifest
+    from verification.fetching import fetch, place_here
 
     if archive.has_manifest:
         data = b"".join(archive.store.open_read(archive.manifest_name))
         manifest = parse_manifest(data, name=archive.manifest_name)
         return _promised(manifest) | (_counted(manifest.inventory) if manifest.inventory else {})
-    if archive.path is None:
-        raise UsageError(f"{archive.name} does not lie on this machine", hint="copy it here first")
-    with open_dump_text(archive.path, keys=choose_keys(identities)) as text:
-        inventory = read_inventory(text)
+    with place_here(archive) as path:
+        fetch(archive, path)
+        with open_dump_text(path, keys=choose_keys(identities)) as text:
+            inventory = read_inventory(text)
     tables = [
         {"table": _qualified(data.database, data.label), "rows": data.rows, "size_bytes": data.size_bytes}
         for data in inventory.tables

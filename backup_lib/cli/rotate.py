@@ -83,5 +83,5 @@ def _put(packed: Sequence[Packed], *, dry_run: bool) -> None:
         say(f"hint: {hint}") if hint else None
     done = [item for item in packed if item.action == "pack" and not item.failure]
     would = "would be " if dry_run else ""
-    size = render_size(sum(item.found.size_bytes for item in done))
-    put(f"{len(done)} {would}packed ({size}) into {len({item.bundle for item in done})} bundles")
+    size, bundles = render_size(sum(item.found.size_bytes for item in done)), len({item.bundle for item in done})
+    put(f"{len(done)} {would}packed ({size}) into {bundles} bundle{'' if bundles == 1 else 's'}")

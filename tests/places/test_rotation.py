@@ -332,3 +332,14 @@ def test_the_command_packs_and_says_so_and_with_dry_run_only_says_so(store: Loca
     listed = json.loads(CliRunner().invoke(app, ["list", "--backups", str(store.folder), "--json"]).stdout)
     assert {one["name"]: one["bundle"] for one in listed}[OCTOBER] == "pos_archive_202510.tar"
     assert loose(store) == [NEWEST]
+
+
+def test_an_archive_of_somebody_else_is_shown_out_of_its_bundle(store: LocalStore) -> None:
+    old = "pos_backup_20250901_020000.sql"
+    put(store, old, b"--\n-- PostgreSQL database dump\n--\n\nCREATE TABLE public.t (a int);\n", with_manifest=False)
+    fill(store, [NEWEST])
+    assert not any(one.failure for one in rotate(store, older_than_days=40, now=NOW))
+    said = CliRunner().invoke(app, ["show", old, "--backups", str(store.folder), "--json"])
+    assert said.exit_code == 0, said.output
+    assert json.loads(said.stdout)["said_by"] == "the archive itself"
+    assert json.loads(said.stdout)["bundle"] == BUNDLE
