@@ -153,7 +153,8 @@ def backup(
     if paths or exclude_paths or name:
         raise UsageError("--path, --exclude-path and --name are for configuration files", hint="add --kind config")
     if dsn is None and (targets := configured_targets(context, databases or (), kind)):
-        back_up_each(targets, partial(backup, **{**context.params, "context": context, "databases": None}))
+        one = partial(backup, **{**context.params, "context": context, "databases": None})
+        back_up_each(targets, one, as_json=as_json)
         return
     # Not an `envvar` of typer's, which would split a folder's name at its blanks.
     places = [open_place(place) for place in to or [os.environ.get("BACKUP_DIR") or DEFAULT_PLACE]]

@@ -11,7 +11,7 @@ import typer
 
 from backup_lib.cli.announced import note
 from backup_lib.cli.configured import load
-from backup_lib.cli.talk import say, say_error
+from backup_lib.cli.talk import one_json, put_json, say, say_error
 from backup_lib.errors import BackupError
 
 if TYPE_CHECKING:
@@ -35,8 +35,16 @@ def configured_targets(context: typer.Context, names: Sequence[str], kind: Kind)
     return [replace(target, to=()) for target in targets] if _is_said(context, "to") else targets
 
 
-def back_up_each(targets: Sequence[Target], backup: Callable[..., None]) -> None:
-    """Run the command for each; exits with the worst status when one fails."""
+def back_up_each(targets: Sequence[Target], backup: Callable[..., None], *, as_json: bool) -> None:
+    """Run the command for each; exits with the worst status when one fails. With --json, several are one list."""
+    if len(targets) > 1 and as_json:
+        with one_json():
+            _back_up_each(targets, backup, as_json=True)
+    else:
+        _back_up_each(targets, backup, as_json=as_json)
+
+
+def _back_up_each(targets: Sequence[Target], backup: Callable[..., None], *, as_json: bool) -> None:
     failed = []
     for target in targets:
         try:
@@ -46,6 +54,10 @@ def back_up_each(targets: Sequence[Target], backup: Callable[..., None]) -> None
                 raise
             say(f"database {target.label}, {target.kind}:")
             say_error(exc)
+            if as_json:
+                put_json(
+                    {"database": target.label, "kind": target.kind, "error": exc.message, "hint": exc.hint or None}
+                )
             note(f"{target.label}, {target.kind}: {exc.message}", *([f"next: {exc.hint}"] if exc.hint else []))
             failed.append(exc.exit_status)
         except typer.Exit as exc:  # one of its places did not get it, and that is said already

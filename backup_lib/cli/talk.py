@@ -6,7 +6,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -45,7 +46,23 @@ def _visible(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
+_gathered: list[list[object]] = []
+
+
+@contextmanager
+def one_json() -> Iterator[None]:
+    """What is put as JSON meanwhile becomes one list, in place of documents in a row that nothing can parse."""
+    _gathered.append([])
+    try:
+        yield
+    finally:
+        put_json(_gathered.pop())
+
+
 def put_json(value: object) -> None:
+    if _gathered:
+        _gathered[-1].append(value)
+        return
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
 
 

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import typer
 
 from backup_lib.cli.config import mask_dsn
 from backup_lib.cli.configured import hoist_config, lent
+from backup_lib.cli.several import back_up_each
+from backup_lib.cli.talk import put_json
 from backup_lib.configuration import Configuration, load_configuration
 from backup_lib.errors import UsageError
 from backup_lib.settings_template import Answers, render_template
-from backup_lib.targets import choose_targets
+from backup_lib.targets import KnownDsn, Target, choose_targets
 from backup_lib.variables import LENT
 
 
@@ -337,3 +340,19 @@ def test_retention_of_the_file_counts_for_prune_and_rotate(tmp_path: Path) -> No
     assert shown["retention.keep_daily"] == {"value": 4, "from": "environment BACKUP_KEEP_DAILY"}
     help_of = pgdrill(tmp_path, "prune", "--help").out
     assert "BACKUP_KEEP_MONTHLY" in help_of
+
+
+def test_several_backups_are_one_document_and_one_that_fails_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    def backup(*, dsn: str, kind: str) -> None:
+        if dsn == "down":
+            raise UsageError("it is down", hint="start it")
+        put_json({"database": dsn, "kind": kind})
+
+    both = [Target(label=name, dsn=KnownDsn(name), kind="full", to=()) for name in ("shop", "down")]
+    with pytest.raises(typer.Exit):
+        back_up_each(both, backup, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told[0] == {"database": "shop", "kind": "full"}
+    assert (told[1]["database"], told[1]["error"]) == ("down", "it is down")
+    back_up_each(both[:1], backup, as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"database": "shop", "kind": "full"}
