@@ -63,6 +63,11 @@ def plan_rewrap(found: Found, lock: Lock, keys: Keys, new_keys: Keys) -> Rewrapp
         raise UsageError(
             f"{found.name} is a folder: an archive of many files is not encrypted", hint="back up in the format custom"
         )
+    if found.bundle is not None:
+        raise StoreError(
+            f"{found.name} lies in the bundle {found.bundle}, which is never changed: it keeps its key",
+            hint=f"take it out, rewrap, rotate, and delete the old bundle: tar -xf {found.store.location}",
+        )
     if lock.recipients and not new_keys.identity_files:
         raise WrongKeyError(
             "no identity is given, so it could not be proved that anybody can open the new archive",

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from backup_lib import ledger, manifest
 from backup_lib.archive import name_prefix, parse_name
+from backup_lib.bundle import Bundle
 from backup_lib.expiry import delete_archive
 from backup_lib.ledger import digest_stored
 from backup_lib.manifest import parse_manifest
@@ -50,6 +51,8 @@ def _take(store: Store, name: str) -> None:
 
 def finish_interrupted(store: Store) -> list[str]:
     """Bring what a run that ended between two renames left behind beside its archive, or away; their names."""
+    if isinstance(store, Bundle):
+        return []
     stage = store.under(STAGE)
     if isinstance(stage, LocalStore) and not stage.folder.exists():
         return []

@@ -343,3 +343,19 @@ def test_an_archive_of_somebody_else_is_shown_out_of_its_bundle(store: LocalStor
     assert said.exit_code == 0, said.output
     assert json.loads(said.stdout)["said_by"] == "the archive itself"
     assert json.loads(said.stdout)["bundle"] == BUNDLE
+
+
+def test_another_key_for_all_leaves_bundles_as_they_are_and_says_so(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyrage")
+    fill(store, [SEPTEMBER[0], NEWEST])
+    rotate(store, older_than_days=40, now=NOW)
+    monkeypatch.setenv("BACKUP_ENCRYPT_PASSWORD", "una frase larga de prueba")
+    said = CliRunner().invoke(app, ["rewrap", "all", "--backups", str(store.folder), "--json"])
+    told = {one["name"]: one for one in json.loads(said.stdout)["archives"]}
+    assert said.exit_code == 3
+    assert told[NEWEST]["failure"] is None
+    assert "lies in the bundle" in told[SEPTEMBER[0]]["failure"]
+    assert resolve([SEPTEMBER[0]], store)[0].bundle == BUNDLE
+    assert loose(store) == []
