@@ -74,9 +74,9 @@ def main() -> None:
             with fresh(sandbox) as target:
                 subprocess.run([pg_restore, f"-j{JOBS}", "-d", target, custom], check=True)
 
-        def loaded() -> None:
+        def loaded(path: Path) -> None:
             with fresh(sandbox), Loader(connector(EmbeddedSandbox(sandbox)), "again", jobs=JOBS, truncate=True) as load:
-                with open_dump_text(plain) as chunks:
+                with open_dump_text(path) as chunks:
                     report = load.load(read_events(chunks))
                 assert not report.errors
 
@@ -95,8 +95,10 @@ def main() -> None:
                 "gunzip | psql, stock": lambda: piped(stock),
                 "gunzip | psql, sandbox": lambda: piped(sandbox),
                 f"pg_restore -j{JOBS}, sandbox": restored,
-                "pgdrill loads .sql.gz": loaded,
+                "pgdrill loads .sql.gz": lambda: loaded(plain),
+                "pgdrill loads .dump": lambda: loaded(custom),
                 "whole drill of .sql.gz": lambda: drilled(plain),
+                "whole drill of .dump": lambda: drilled(custom),
             },
             rounds=rounds,
         )
