@@ -287,3 +287,23 @@ def test_an_archive_with_another_key_is_verified_against_the_promise_of_the_firs
     assert made.path
     assert drill_of(made.path, keys=keys, level="integrity").verdict == "could_not_verify"
     assert drill_of(made.path, keys=Keys(passphrase=PHRASE)).verdict == "verified"
+
+
+def test_a_digest_of_an_encrypted_archive_that_is_none_fails_and_another_one_is_said(
+    dsn: str, tmp_path: Path, identity: tuple[Keys, str], drill_of: DrillOf
+) -> None:
+    """What is inside is authentic and as promised; of what is around it the manifest must not keep nonsense."""
+    keys, public = identity
+    made = make_backup(dsn, tmp_path, lock=Lock(recipients=(public,)), keys=keys)
+    assert made.path
+    assert made.manifest.archive
+    beside = made.path.with_name(made.path.name + SUFFIX)
+    own, digest = beside.read_text(), made.manifest.archive.sha256
+    beside.write_text(own.replace(digest, digest[:-1]))
+    record = drill_of(made.path, keys=keys, level="integrity")
+    assert record.verdict == "failed", told(record)
+    assert [f.expected for f in record.findings if f.object == "SHA-256"] == [digest[:-1]], told(record)
+    beside.write_text(own.replace(digest, "0" * 64))
+    record = drill_of(made.path, keys=keys, level="integrity")
+    assert record.verdict == "verified", told(record)
+    assert [f.status for f in record.findings if f.object == "SHA-256"] == ["note"], told(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from shlex import quote
 
@@ -13,6 +14,7 @@ from verification.identity import Mismatch, mismatches
 
 NAME = "integrity"
 _WHY = "an altered or shortened archive restores something else than was backed up, or nothing"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _HINT = "take another copy or archive: pgdrill list shows them"
 
 
@@ -51,6 +53,8 @@ def check_integrity(facts: Facts) -> list[Finding]:
     found.append(match(NAME, "archive", f"{archived.size_bytes} bytes, SHA-256 {archived.sha256}"))
     if not archived.is_authenticated and not facts.is_as_promised:
         found.append(_unauthenticated(archived.encryption or ""))
+    if promised is not None and archived.sha256 != promised.sha256:
+        found.append(_encrypted_anew(promised, archived))
     if facts.wide:
         found.append(_wide(facts.wide))
     return found
@@ -89,6 +93,19 @@ def _is_encrypted_anew(promised: ArchiveFacts, archived: Archived) -> bool:
         and archived.damage is None
         and archived.is_authenticated
         and archived.inner_sha256 == promise.plain_sha256
+        and _DIGEST.fullmatch(promised.sha256) is not None  # else the manifest is what was altered
+    )
+
+
+def _encrypted_anew(promised: ArchiveFacts, archived: Archived) -> Finding:
+    return Finding(
+        check=NAME,
+        object="SHA-256",
+        status="note",
+        expected=promised.sha256,
+        actual=f"{archived.sha256}; what is encrypted is authentic, and what was promised",
+        why="somebody encrypted it anew without pgdrill, or altered this digest in the manifest",
+        hint="`pgdrill rewrap` changes the key and keeps the manifest true",
     )
 
 
