@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
+from psycopg.conninfo import make_conninfo
+
 from backup_lib.configuration import Configuration
 from backup_lib.dsn import dsn_from_environment, normalise_dsn
 from backup_lib.errors import UsageError
 from backup_lib.settings import Kind
+from backup_lib.source import connect
+
+_DATABASES = (
+    'SELECT datname::text FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname COLLATE "C"'
+)
 
 
 class KnownDsn(str):
@@ -48,6 +55,19 @@ def choose_targets(configuration: Configuration, names: Sequence[str], *, kind: 
         Target(label=label, dsn=_dsn(configuration, label), kind=one, to=() if moved else databases[label].to)
         for label in names or databases
         for one in ((kind,) if kind is not None else databases[label].kinds)
+    ]
+
+
+def targets_of_server(dsn: str, *, kind: Kind) -> list[Target]:
+    """Every database of a server but its templates and those that take no connections, in the order of their names.
+
+    :raises SourceError: when the server cannot be reached.
+    """
+    with connect(dsn) as conn:
+        names = [name for (name,) in conn.execute(_DATABASES)]
+    return [
+        Target(label=name, dsn=KnownDsn(make_conninfo(normalise_dsn(dsn), dbname=name)), kind=kind, to=())
+        for name in names
     ]
 
 

@@ -99,14 +99,14 @@ class Tried:
     form: str
     name: str
     is_caught: bool
-    is_named: bool
+    is_named: bool | None  # None: no single thing was struck
     seconds: float
     others: dict[str, bool]  # whether they refuse it; without those that cannot look at such a file
     told: str
 
     @property
     def is_wrong(self) -> bool:
-        return self.is_caught == (self.kind == "healthy") or not self.is_named
+        return self.is_caught == (self.kind == "healthy") or self.is_named is False
 
 
 class Corpus:
@@ -511,7 +511,7 @@ def try_case(case: Case, copy: Copy, names: tuple[str, ...], sandbox: SharedServ
         form=case.form,
         name=case.name,
         is_caught=bool(findings),
-        is_named=not names or any(name.replace('"', "") in said for name in names),
+        is_named=None if not names else any(name.replace('"', "") in said for name in names),
         seconds=seconds,
         others=others.look(copy.path),
         told=f"{', '.join(names)}: "
@@ -528,8 +528,8 @@ def render(tried: list[Tried]) -> str:
     kinds = sorted(dict.fromkeys(one.kind for one in tried), key=lambda kind: (kind == "healthy", kind))
     for kind in [*kinds, "all damaged"]:
         of = [one for one in tried if one.kind == kind or (kind == "all damaged" and one.kind != "healthy")]
-        caught, named = sum(one.is_caught for one in of), sum(one.is_caught and one.is_named for one in of)
-        cells = [str(len(of)), str(caught), str(len(of) - caught), str(named)]
+        caught, named = sum(one.is_caught for one in of), [one.is_named for one in of if one.is_named is not None]
+        cells = [str(len(of)), str(caught), str(len(of) - caught), f"{sum(named)} of {len(named)}" if named else "-"]
         if kind == "healthy":
             cells[1:] = [f"{caught} false alarms", "-", "-"]
         cells.append(f"{sum(one.seconds for one in of) / len(of):.1f}")

@@ -24,7 +24,7 @@ from backup_lib.cli.options import (
     choose_recipients,
     read_compression,
 )
-from backup_lib.cli.several import back_up_each, configured_targets, name_source
+from backup_lib.cli.several import back_up_each, configured_targets, name_source, targets_of_server
 from backup_lib.cli.talk import Progress, put, put_json, render_size, say
 from backup_lib.errors import BackupError, UsageError
 
@@ -55,6 +55,9 @@ def backup(
         _Names,
         typer.Option("--database", metavar="NAME", help="One that is configured; repeatable. Default all of them."),
     ] = None,
+    all_databases: Annotated[
+        bool, typer.Option("--all-databases", help="Every database of the server, an archive each; not the templates.")
+    ] = False,
     kind: Annotated[
         Literal["full", "schema", "data", "config"],
         typer.Option(help="All, definitions only, rows only, or configuration files (--path)."),
@@ -152,8 +155,14 @@ def backup(
         return
     if paths or exclude_paths or name:
         raise UsageError("--path, --exclude-path and --name are for configuration files", hint="add --kind config")
-    if dsn is None and (targets := configured_targets(context, databases or (), kind)):
-        one = partial(backup, **{**context.params, "context": context, "databases": None})
+    if all_databases and databases:
+        raise UsageError("--all-databases and --database exclude one another", hint="leave one of them out")
+    if all_databases:
+        targets = targets_of_server(choose_dsn(dsn), kind)
+    else:
+        targets = configured_targets(context, databases or (), kind) if dsn is None else []
+    if targets:
+        one = partial(backup, **{**context.params, "context": context, "databases": None, "all_databases": False})
         back_up_each(targets, one, as_json=as_json)
         return
     # Not an `envvar` of typer's, which would split a folder's name at its blanks.

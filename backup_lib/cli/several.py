@@ -35,6 +35,13 @@ def configured_targets(context: typer.Context, names: Sequence[str], kind: Kind)
     return [replace(target, to=()) for target in targets] if _is_said(context, "to") else targets
 
 
+def targets_of_server(dsn: str, kind: Kind) -> list[Target]:
+    """A backup of every database of a server."""
+    from backup_lib import targets
+
+    return targets.targets_of_server(dsn, kind=kind)
+
+
 def back_up_each(targets: Sequence[Target], backup: Callable[..., None], *, as_json: bool) -> None:
     """Run the command for each; exits with the worst status when one fails. With --json, several are one list."""
     if len(targets) > 1 and as_json:
@@ -76,6 +83,8 @@ def name_source(parameters: Mapping[str, Any]) -> str:
     from backup_lib.dsn import dsn_from_environment, normalise_dsn
 
     dsn, context = parameters["dsn"], parameters["context"]
+    if parameters["all_databases"]:
+        return "all databases"
     names = list(parameters["databases"] or ())
     if not names and dsn is None and context.obj is not None:
         names = list(context.obj.settings.databases)

@@ -16,7 +16,8 @@ from drilling import PgDump, execute
 
 from backup_lib.cli.damage import flip_byte, leave_out_row
 from backup_lib.manifest import parse_manifest
-from backup_lib.servers import Server
+from backup_lib.server_programs import NEWEST_MAJOR, Programs
+from backup_lib.servers import Server, start_server
 
 pytestmark = pytest.mark.postgres
 
@@ -201,3 +202,27 @@ def test_what_manifest_recorded_is_told_as_json(pgdrill: Pgdrill, dsn: str, tmp_
     told = json.loads(pgdrill("manifest", "--out", "m.json", "--json", dsn=dsn).stdout)
     assert (told["path"], told["rows"], told["tables"], told["kind"]) == ("m.json", 500, 1, "full")
     assert (tmp_path / "m.json").exists()
+
+
+def test_all_databases_of_a_server_are_backed_up_each_and_one_that_fails_stops_no_other(
+    programs_of: Callable[[int], Programs], pgdrill: Pgdrill, tmp_path: Path
+) -> None:
+    with start_server(programs_of(NEWEST_MAJOR)) as server:
+        execute(server.conninfo(), 'CREATE DATABASE "La tienda"', "CREATE DATABASE closed ALLOW_CONNECTIONS false")
+        execute(server.conninfo("La tienda"), _PEOPLE)
+        said = pgdrill("backup", "--all-databases", "--json", dsn=server.conninfo("template1"))
+        assert said.returncode == 0, said.stderr
+        assert [(made["database"], made["rows"]) for made in json.loads(said.stdout)] == [
+            ("La tienda", 500),
+            ("postgres", 0),
+        ]
+        assert len(list((tmp_path / "backups").glob("*.sql.gz"))) == 2
+        (tmp_path / "backups").rename(tmp_path / "first")
+        execute(server.conninfo("postgres"), "CREATE TABLE t (a int)", "CREATE ROLE modest LOGIN")
+        execute(server.conninfo("La tienda"), "GRANT SELECT ON people TO modest")
+        said = pgdrill("backup", "--all-databases", dsn=f"{server.conninfo('postgres')} user=modest")
+        assert said.returncode == 3
+        assert "database postgres, full:" in said.stderr
+        assert "may not read public.t" in said.stderr
+        assert [path.name.partition("_backup")[0] for path in (tmp_path / "backups").glob("*.gz")] == ["La%20tienda"]
+    assert pgdrill("backup", "--all-databases", "--database", "x").returncode == 2
