@@ -78,7 +78,7 @@ def text_of_definitions(whole: Text, folder: Path, dump: Inventory) -> Text:
         promised = manifest.inventory and replace(
             manifest.inventory, tables=inventory.tables, large_objects=inventory.large_objects
         )
-        manifest = replace(manifest, row_counts=counts, inventory=promised)
+        manifest = replace(manifest, row_counts=counts, inventory=promised, row_sums=None)
     return Text(open=open_file, map=dump_map, manifest=manifest, compression="none")
 
 
