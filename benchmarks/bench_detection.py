@@ -59,7 +59,7 @@ FORMS: dict[str, dict[str, object]] = {
 }
 LEFT_OUT = (
     "--exclude-table=public.cliente", "--exclude-table-data=public.cliente", "--schema=public", "--no-owner", "--no-acl",
-    "--no-comments", "--section=pre-data --section=data", "--no-publications", "--no-large-objects", "--table=public.cliente",
+    "--no-comments", "--section=pre-data --section=data", "--no-publications", "--no-blobs", "--table=public.cliente",
     "--no-unlogged-table-data", "--exclude-extension=hstore", "--schema-only", "--data-only",
     "--enable-row-security --role=limitada",
 )  # fmt: skip
@@ -277,6 +277,8 @@ class Corpus:
 
     def _in_part(self) -> Iterator[Case]:
         for options in LEFT_OUT:
+            if options.startswith("--exclude-extension") and self._server.programs.major < 17:
+                continue
             for form in ("", " --format=custom"):
                 yield Case(kind="dumped in part", form=f"pg_dump{form}", name=options,
                            make=lambda options=options + form: self._dumped(options, ()))  # fmt: skip
