@@ -31,12 +31,12 @@ FROM runtime
 ARG PGDRILL_UID=1000
 ARG MAJORS=""
 ENV LANG=C.UTF-8 PATH=/opt/pgdrill/bin:/usr/sbin:/usr/bin:/sbin:/bin XDG_CACHE_HOME=/var/cache/pgdrill
-RUN useradd --uid "$PGDRILL_UID" --user-group --home-dir /work pgdrill \
- && install -d -o pgdrill -g pgdrill -m 700 /work /work/backups /work/reports \
+RUN useradd --uid "$PGDRILL_UID" --user-group --home-dir /data pgdrill \
+ && install -d -o pgdrill -g pgdrill -m 700 /data /data/backups /data/reports \
  && install -d -o pgdrill -g pgdrill /var/cache/pgdrill
 COPY --from=build /opt/pgdrill /opt/pgdrill
 USER pgdrill
 RUN for major in $MAJORS; do pgdrill install-server "$major" || exit 1; done
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["pgdrill"]
 CMD ["--help"]

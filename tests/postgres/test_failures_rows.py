@@ -7,6 +7,7 @@ the altered bytes is in the manifest.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -14,7 +15,7 @@ import pytest
 from drilling import Alter, DrillOf, execute, reseal, rewrite, swap, together, told
 
 from backup_lib.backup import make_backup
-from backup_lib.manifest import SUFFIX, parse_manifest
+from backup_lib.manifest import SUFFIX, parse_manifest, render_manifest
 from backup_lib.servers import Server
 from backup_lib.source import connect, row_counts
 from verification.drill import Drill
@@ -165,3 +166,22 @@ def test_tables_outside_of_public_are_counted_in_the_snapshot_and_without_rows_h
     assert "e3b0c44298fc1c14" not in compared["Otro.t"].actual  # json and xml have no hash function; their text has
     with connect(dsn) as conn:
         assert row_counts(conn) == {"Otro.t": 1, "Otro.vacia": 0}
+
+
+def test_a_table_that_the_servers_did_not_sum_up_is_said_to_be_unproved(
+    server: Server, fresh_database: Callable[..., str], drill_of: DrillOf, tmp_path: Path
+) -> None:
+    dsn = fresh_database(server)
+    execute(dsn, "CREATE TABLE t (a int)", "CREATE TABLE u (a int)", "INSERT INTO t VALUES (1)", "SELECT lo_create(7)")
+    path = make_backup(dsn, tmp_path).path
+    assert path
+    manifest_path = path.with_name(path.name + SUFFIX)
+    manifest = parse_manifest(manifest_path.read_bytes())
+    assert manifest.row_sums
+    assert not [f for f in drill_of(path).findings if f.status == "note"]
+    sums = replace(manifest.row_sums, sums={"public.u": manifest.row_sums.sums["public.u"]}, large_objects=None)
+    manifest_path.write_bytes(render_manifest(replace(manifest, row_sums=sums)))
+    said = {f.check: f.why for f in drill_of(path).findings if f.status == "note"}
+    assert said.keys() == {"content", "large-objects"}
+    assert "public.t:" in said["content"]
+    assert "public.u" not in said["content"]

@@ -93,6 +93,13 @@ def _summed_up(facts: Facts, restored: Restored, *, blamed: set[str]) -> list[Fi
                 hint="check the pg_dump that made the archive, then take another with `pgdrill backup`",
             )
             found.append(excused(finding) if f"TABLE DATA {table}" in without else finding)
+    archived = {table_label(table) for table in facts.archived.inventory.tables}
+    if unsummed := sorted(promised_tables(facts) & archived - (promised.keys() & there.keys()) - blamed):
+        found.append(
+            not_compared(
+                NAME, f"a server could not sum up {some(unsummed)}: that no value was altered there is not proved"
+            )
+        )
     return found
 
 
