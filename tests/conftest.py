@@ -48,6 +48,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     return _ByFile(config, log) if config.option.dist == "loadfile" else None
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Binary values by their size: gzip writes the time into what it makes, and workers must agree on every name."""
+    if isinstance(val, bytes) and not (val.isascii() and val.decode().isprintable()):
+        return f"{len(val)}-bytes"
+    return None
+
+
 class _ByFile(LoadScopeScheduling):  # type: ignore[misc] # it has no types
     """One worker for all that counts the engine's containers before and after."""
 
