@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from backup_lib.cli import configured
 from backup_lib.cli.talk import say
 from backup_lib.errors import BackupError
 
@@ -29,9 +30,13 @@ def note(*lines: str) -> None:
         announcement.lines += lines
 
 
-def announced(command: str, subject: Callable[[Mapping[str, Any]], str]) -> Callable[..., Any]:
+_Parameters = Mapping[str, Any]
+
+
+def announced(command: str | Callable[[_Parameters], str], subject: Callable[[_Parameters], str]) -> Callable[..., Any]:
     """Tell people how the command ended, if anybody is to be told. A dry run is nobody's business.
 
+    :param command: what it is called; or that from its parameters.
     :param subject: from the command's parameters to what it is about.
     """
 
@@ -41,7 +46,8 @@ def announced(command: str, subject: Callable[[Mapping[str, Any]], str]) -> Call
             if _running or parameters.get("dry_run"):
                 function(*args, **parameters)
                 return
-            announcement = _begin(command, subject, parameters)
+            name = command if isinstance(command, str) else command(parameters)
+            announcement = _begin(name, subject, parameters)
             if announcement is None:
                 function(*args, **parameters)
                 return
@@ -77,9 +83,7 @@ def announced(command: str, subject: Callable[[Mapping[str, Any]], str]) -> Call
     return decorate
 
 
-def _begin(
-    command: str, subject: Callable[[Mapping[str, Any]], str], parameters: Mapping[str, Any]
-) -> Announcement | None:
+def _begin(command: str, subject: Callable[[_Parameters], str], parameters: _Parameters) -> Announcement | None:
     configuration = find_configuration()
     handed_on = os.environ.get(HANDED_ON)
     if configuration is None and not handed_on:
@@ -110,12 +114,6 @@ def _end(announcement: Announcement, status: int) -> None:
 
 def find_configuration() -> Configuration | None:
     """The configuration, unless nothing of it can say whom to tell."""
-    from click import get_current_context
-
-    context = get_current_context(silent=True)
-    configuration: Configuration | None = context.find_root().obj if context else None
-    if configuration is None and any(name.startswith(_VARIABLES) for name in os.environ):
-        from backup_lib.cli.configured import load
-
-        configuration = load()
-    return configuration
+    if configured.in_effect is None and any(name.startswith(_VARIABLES) for name in os.environ):
+        return configured.load()
+    return configured.in_effect

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FILE_VARIABLE = "PGDRILL_CONFIG"
 FILES = ("pgdrill.toml", ".env")
+in_effect: Configuration | None = None  # what `configure` read last: that of the command that runs
 
 
 def hoist_config(words: list[str]) -> list[str]:
@@ -42,6 +43,8 @@ def configure(file: Path | None, *, apply: bool) -> Configuration | None:
     :return: what was read, before it was lent.
     :raises UsageError: when the configuration has a mistake.
     """
+    global in_effect  # the context that typer keeps its own in is its own affair
+    in_effect = None
     if file is not None:
         if not file.is_file():
             raise UsageError(f"--config names {file}, which is no file", hint="pgdrill init writes a configuration")
@@ -50,8 +53,8 @@ def configure(file: Path | None, *, apply: bool) -> Configuration | None:
     if apply and (named or any(Path(name).is_file() for name in FILES)):  # else nothing is imported for it
         configuration = load()
         os.environ.update(lent(configuration))
-        return configuration
-    return None
+        in_effect = configuration
+    return in_effect
 
 
 def lent(configuration: Configuration) -> dict[str, str]:

@@ -405,6 +405,13 @@ def test_a_failed_backup_is_told_and_its_exit_status_stays(pgdrill: Callable[...
     assert "hunter2" not in body["text"]
 
 
+def test_a_command_tells_those_whom_the_file_alone_names(pgdrill: Callable[..., Said], tmp_path: Path) -> None:
+    with http_receiver() as receiver:
+        (tmp_path / "pgdrill.toml").write_text(f'[notify]\nwebhook = "{receiver.url}/hook"\n')
+        assert pgdrill("backup", DATABASE_URL=NOBODY).status == 3
+    assert [(got.json["command"], got.json["event"]) for got in receiver.got] == [("backup", "failure")]
+
+
 def test_people_who_cannot_be_told_change_no_exit_status_and_it_is_said_without_secrets(
     pgdrill: Callable[..., Said],
 ) -> None:
