@@ -67,9 +67,15 @@ State = Mapping[str, Run]
 
 
 def crons_of(settings: ScheduleSettings) -> dict[str, Cron]:
-    """When what runs, by the configuration: `backup`, and `drill` and `status` unless that is never."""
+    """When what runs, by the configuration: `backup`, and what else is not never."""
     zone = ZoneInfo(settings.tz)
-    times = {"backup": settings.backup, "drill": settings.drill, "status": settings.status}
+    times = {
+        "backup": settings.backup,
+        "config": settings.config,
+        "rotate": settings.rotate,
+        "drill": settings.drill,
+        "status": settings.status,
+    }
     return {name: Cron(expression=time, zone=zone) for name, time in times.items() if time}
 
 

@@ -214,8 +214,22 @@ class ScheduleSettings:
         parse=parse_cron_or_never,
         example='"0 9 * * *"',
     )
+    config: str | None = setting(
+        'When to back up the files of [files], a cron expression, or "never".',
+        None,
+        env="CONFIG_SCHEDULE",
+        parse=parse_cron_or_never,
+        example='"30 2 * * 0"',
+    )
+    rotate: str | None = setting(
+        'When to run `pgdrill rotate` in each place, a cron expression, or "never".',
+        None,
+        env="ROTATE_SCHEDULE",
+        parse=parse_cron_or_never,
+        example='"0 4 1 * *"',
+    )
     prune: bool = setting("Whether each good backup is followed by `pgdrill prune`.", default=False, env="BACKUP_PRUNE")
-    tz: str = setting("The time zone of both, such as America/Bogota.", "UTC", env="TZ", parse=parse_zone_text)
+    tz: str = setting("The time zone of all of them, such as America/Bogota.", "UTC", env="TZ", parse=parse_zone_text)
     state: str = setting("The file that says how the last runs ended.", "reports/schedule.json", path=True)
 
 
@@ -285,8 +299,17 @@ class NotifySettings:
     ping_drill: Secret | None = setting(
         "The same for drills.", None, env="NOTIFY_PING_DRILL", example='"https://hc-ping.com/UUID"'
     )
+    ping_config: Secret | None = setting(
+        "The same for backups of configuration files.",
+        None,
+        env="NOTIFY_PING_CONFIG",
+        example='"https://hc-ping.com/UUID"',
+    )
     ping_prune: Secret | None = setting(
         "The same for prune.", None, env="NOTIFY_PING_PRUNE", example='"https://hc-ping.com/UUID"'
+    )
+    ping_rotate: Secret | None = setting(
+        "The same for rotate.", None, env="NOTIFY_PING_ROTATE", example='"https://hc-ping.com/UUID"'
     )
     ping_sync: Secret | None = setting(
         "The same for sync.", None, env="NOTIFY_PING_SYNC", example='"https://hc-ping.com/UUID"'
@@ -439,3 +462,5 @@ class Settings:
         names = [check.name for check in self.checks]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"two checks are called {min(twice)}: their findings could not be told apart")
+        if self.schedule.config and not self.files.paths:
+            raise ValueError("schedule.config says when, and files.paths names no file to back up")

@@ -16,7 +16,7 @@ _UTC = ("UTC", "Etc/UTC", "GMT", "Etc/GMT")
 class Plan:
     """What is to run where."""
 
-    crons: Mapping[str, Cron]  # by task: backup, drill
+    crons: Mapping[str, Cron]  # by task: backup, drill, …
     folder: str  # absolute: where .env and pgdrill.toml are
     program: str  # absolute path of pgdrill
     image: str  # of a container
@@ -170,7 +170,7 @@ jobs:
         with:
           python-version: "3.12"
       - run: pip install "pgdrill[s3,age]"
-      - run: pgdrill verify latest
+      - run: pgdrill verify --each
       - uses: actions/upload-artifact@v4
         if: always()
         with:
@@ -189,7 +189,7 @@ restore-drill:
   script:
     - pip install "pgdrill[s3,age]"
     - useradd --create-home drill && chown -R drill .
-    - su drill -c "pgdrill verify latest"
+    - su drill -c "pgdrill verify --each"
   artifacts:
     when: always
     paths:

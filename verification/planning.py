@@ -73,7 +73,8 @@ def plan_drill(configuration: Configuration, asked: Asked, found: Found) -> Plan
         jobs=asked.jobs or general.jobs or os.cpu_count() or 1,
         manifest=asked.manifest,
         rto_s=_first(asked.rto_s, own.rto_s, general.rto_s),
-        rpo_s=_first(asked.rpo_s, own.rpo_s, general.rpo_s),
+        # Configuration files are backed up at their own times: the objective is of data.
+        rpo_s=asked.rpo_s if found.kind == "config" else _first(asked.rpo_s, own.rpo_s, general.rpo_s),
         keys=asked.keys,
         sql_checks=tuple(
             replace(check, database=named.get(check.database or ""))

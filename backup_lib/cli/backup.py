@@ -47,7 +47,8 @@ IndependentContent = Annotated[
 ]
 
 
-@announced("backup", name_source)
+# A check that is pinged by backups of databases must not be satisfied by one of files.
+@announced(lambda given: "config" if given["kind"] == "config" else "backup", name_source)
 def backup(
     *,
     context: typer.Context,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from backup_lib.cli.announced import announced, note
 from backup_lib.cli.options import (
     DEFAULT_PLACE,
     AsJson,
@@ -36,6 +37,7 @@ class _Outcome:
     failure: BackupError | None = None
 
 
+@announced("rewrap", lambda given: ", ".join(given["archives"]))
 def rewrap(
     archives: Annotated[
         list[str], typer.Argument(metavar="ARCHIVE…", help="Names, paths, globs, latest, latest:DATABASE or all.")
@@ -92,6 +94,8 @@ def rewrap(
         put_json({"dry_run": dry_run, "archives": [_describe(outcome) for outcome in outcomes]})
     else:
         _put(outcomes, dry_run=dry_run, keep=keep)
+    note(*(f"{outcome.found.name}: {outcome.failure.message}" for outcome in outcomes if outcome.failure))
+    note(_sum_up(outcomes, dry_run=dry_run), *(f"next: {hint}" for hint in _hints(outcomes)))
     if failed := [outcome.failure.exit_status for outcome in outcomes if outcome.failure]:
         raise typer.Exit(1 if 1 in failed else max(failed))
 
@@ -136,12 +140,10 @@ def _put(outcomes: Sequence[_Outcome], *, dry_run: bool, keep: bool) -> None:
         for outcome in outcomes
     ]
     put(render_columns(("", "archive", "size", ""), rows, right=[2]) + "\n")
-    for hint in dict.fromkeys(outcome.failure.hint for outcome in outcomes if outcome.failure):
-        say(f"hint: {hint}") if hint else None
-    changed = [outcome for outcome in outcomes if outcome.plan and not outcome.plan.reason and not outcome.failure]
-    failed = sum(outcome.failure is not None for outcome in outcomes)
-    would = "would be " if dry_run else ""
-    put(f"{len(changed)} {would}rewrapped, {len(outcomes) - len(changed) - failed} stay as they are, {failed} failed")
+    for hint in _hints(outcomes):
+        say(f"hint: {hint}")
+    put(_sum_up(outcomes, dry_run=dry_run))
+    changed = _changed(outcomes)
     if changed and keep and not dry_run:
         say("note: the old ones lie in replaced/, and the old key opens them still; delete them when none needs them")
     if any(outcome.plan and not outcome.plan.authenticated for outcome in changed):
@@ -149,6 +151,20 @@ def _put(outcomes: Sequence[_Outcome], *, dry_run: bool, keep: bool) -> None:
             "note: openssl enc authenticates nothing, so that nobody altered those before is not proved by this: "
             "drill them, pgdrill verify"
         )
+
+
+def _hints(outcomes: Sequence[_Outcome]) -> list[str]:
+    return list(dict.fromkeys(one.failure.hint for one in outcomes if one.failure and one.failure.hint))
+
+
+def _changed(outcomes: Sequence[_Outcome]) -> list[_Outcome]:
+    return [outcome for outcome in outcomes if outcome.plan and not outcome.plan.reason and not outcome.failure]
+
+
+def _sum_up(outcomes: Sequence[_Outcome], *, dry_run: bool) -> str:
+    changed, failed = len(_changed(outcomes)), sum(outcome.failure is not None for outcome in outcomes)
+    would = "would be " if dry_run else ""
+    return f"{changed} {would}rewrapped, {len(outcomes) - changed - failed} stay as they are, {failed} failed"
 
 
 def _told(outcome: _Outcome) -> str:

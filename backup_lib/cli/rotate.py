@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from backup_lib.cli.announced import announced, note
 from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups
 from backup_lib.cli.talk import put, put_json, render_columns, render_size, say
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from backup_lib.rotation import Packed
 
 
+@announced("rotate", lambda given: given["backups"])
 def rotate(
     *,
     backups: Backups = DEFAULT_PLACE,
@@ -49,6 +51,8 @@ def rotate(
         put_json({"dry_run": dry_run, "archives": [_describe(item) for item in packed]})
     else:
         _put(packed, dry_run=dry_run)
+    note(*(f"{item.found.name}: {item.failure.message}" for item in packed if item.failure))
+    note(_sum_up(packed, dry_run=dry_run), *(f"next: {hint}" for hint in _hints(packed)))
     if failed := [item.failure.exit_status for item in packed if item.failure]:
         raise typer.Exit(1 if 1 in failed else max(failed))
 
@@ -79,9 +83,17 @@ def _put(packed: Sequence[Packed], *, dry_run: bool) -> None:
     ]
     if rows:
         put(render_columns(("", "archive", "size", "bundle", "because"), rows, right=[2]) + "\n")
-    for hint in dict.fromkeys(item.failure.hint for item in packed if item.failure):
-        say(f"hint: {hint}") if hint else None
+    for hint in _hints(packed):
+        say(f"hint: {hint}")
+    put(_sum_up(packed, dry_run=dry_run))
+
+
+def _hints(packed: Sequence[Packed]) -> list[str]:
+    return list(dict.fromkeys(item.failure.hint for item in packed if item.failure and item.failure.hint))
+
+
+def _sum_up(packed: Sequence[Packed], *, dry_run: bool) -> str:
     done = [item for item in packed if item.action == "pack" and not item.failure]
     would = "would be " if dry_run else ""
     size, bundles = render_size(sum(item.found.size_bytes for item in done)), len({item.bundle for item in done})
-    put(f"{len(done)} {would}packed ({size}) into {bundles} bundle{'' if bundles == 1 else 's'}")
+    return f"{len(done)} {would}packed ({size}) into {bundles} bundle{'' if bundles == 1 else 's'}"

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from backup_lib.timers import Plan
 
 app = typer.Typer(
-    rich_markup_mode=None, no_args_is_help=True, help="Run backups and drills at their times, or have them run."
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Run backups and drills at their times, or have them run.",
 )
 
 _BackupAt = Annotated[
@@ -142,7 +144,9 @@ def run_(
 
 
 @app.command("once")
-def once(task: Annotated[str, typer.Argument(metavar="backup|drill|status", help="What to run now.")]) -> None:
+def once(
+    task: Annotated[str, typer.Argument(metavar="backup|config|rotate|drill|status", help="What to run now.")],
+) -> None:
     """Run one of them now, never beside another, and note how it ended; what cron and timers call."""
     from datetime import UTC, datetime
 
@@ -219,11 +223,13 @@ def _tasks(found: Configuration, backup: str | None, drill: str | None, tz: str 
 
     settings = found.settings
     # Each database goes to its own places, is drilled, and is cleaned up there.
-    pruned = places_of(found, expected_groups(found, None), None) if settings.schedule.prune else ()
-    what = "--each" if settings.databases else "latest"
+    places = places_of(found, expected_groups(found, None), None)
+    pruned = places if settings.schedule.prune else ()
     commands: dict[str, tuple[Command, ...]] = {
         "backup": (("backup",), *(("prune", "--backups", place) for place in pruned)),
-        "drill": (("verify", what, "--reports", settings.verify.reports),),
+        "config": (("backup", "--kind", "config"),),
+        "rotate": tuple(("rotate", "--backups", place) for place in places),
+        "drill": (("verify", "--each", "--reports", settings.verify.reports),),
         "status": (("status", "--tell"),),
     }
     crons = _crons(found, backup, drill, tz)

@@ -77,7 +77,7 @@ def _back_up_each(targets: Sequence[Target], backup: Callable[..., None], *, as_
 def name_source(parameters: Mapping[str, Any]) -> str:
     """What `pgdrill backup` is about, for people: `shop`, or `shop, schema` where that is not all of it."""
     if parameters["kind"] == "config":
-        return parameters["name"] or "configuration files"
+        return parameters["name"] or ""
     from psycopg.conninfo import conninfo_to_dict
 
     from backup_lib.dsn import dsn_from_environment, normalise_dsn

@@ -132,6 +132,8 @@ def _each() -> tuple[list[str], list[str]]:
     lacking = [problem.message for one in series if not one.newest for problem in one.problems]
     if not found:
         hint = next((problem.hint for problem in status.problems), "make one with: pgdrill backup")
+        if status.foreign:
+            hint = f"of {', '.join(status.foreign[:3])} nothing says the database: pgdrill verify latest"
         raise NoSuchArchiveError("; ".join(lacking) or "no archive is expected or there", hint=hint)
     return found, lacking
 

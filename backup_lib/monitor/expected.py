@@ -33,6 +33,8 @@ class Limits:
 def expected_groups(configuration: Configuration, place: str | None) -> dict[Group, Expected]:
     """Those of the configuration; where it names no database, full archives of the one that the environment names.
 
+    And configuration files, when they are scheduled.
+
     :param place: goes before the places that are configured.
     """
     settings = configuration.settings
@@ -47,6 +49,9 @@ def expected_groups(configuration: Configuration, place: str | None) -> dict[Gro
             found[called, kind] = Expected(places=places, backup=backup, rpo_s=rpo_s)
     if not settings.databases and (name := _named_by_environment(configuration)):
         found[name, "full"] = _by_default(configuration, place)
+    if settings.schedule.config:
+        where = (place or settings.backup.dir,)
+        found[settings.files.name, "config"] = Expected(places=where, backup="pgdrill backup --kind config")
     return found
 
 
@@ -69,12 +74,18 @@ def places_of(configuration: Configuration, expected: Mapping[Group, Expected], 
     return list(dict.fromkeys(named))
 
 
-def limits(configuration: Configuration, rpo_s: float | None, now: datetime) -> Limits:
-    """From the settings, else the longest time between two runs of the schedule; an RPO bounds the first."""
+def limits(configuration: Configuration, kind: str, rpo_s: float | None, now: datetime) -> Limits:
+    """From the settings, else the longest time between two runs of the schedule; an RPO bounds the first.
+
+    Configuration files have a time of their own, and no settings: these are of databases.
+    """
     settings = configuration.settings.status
     gaps = {
         name: cron.longest_gap(now).total_seconds() for name, cron in crons_of(configuration.settings.schedule).items()
     }
+    if kind == "config":
+        scheduled_s = gaps.get("config", gaps["backup"]) + settings.grace_s
+        return Limits(age_s=scheduled_s, verified_age_s=gaps["drill"] + scheduled_s if "drill" in gaps else None)
     scheduled_s = settings.max_age_s or gaps["backup"] + settings.grace_s
     verified_s = settings.max_verified_age_s or (gaps["drill"] + scheduled_s if "drill" in gaps else None)
     return Limits(age_s=min(scheduled_s, rpo_s or scheduled_s), verified_age_s=verified_s)

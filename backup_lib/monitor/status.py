@@ -39,7 +39,7 @@ _EXIT = {"ok": 0, "problem": 1, "unknown": 3}
 class TaskStatus:
     """What runs at its times."""
 
-    name: str  # backup, drill
+    name: str  # backup, drill, …
     next_at: datetime  # UTC; in the past when it is due
     last_ended_at: datetime | None  # UTC; None: pgdrill's schedule never ran it here
     last_status: int | None  # exit status
@@ -86,7 +86,8 @@ def examine(configuration: Configuration, *, now: datetime, place: str | None = 
     expected = expected_groups(configuration, place)
     looked = [_look(where, configuration, now) for where in places_of(configuration, expected, place)]
     groups, foreign = group_archives((status.location, one) for found, status in looked for one in found)
-    expected = expected or expected_by_what_is_there(configuration, groups, place)
+    if not any(kind != "config" for _, kind in expected):
+        expected |= expected_by_what_is_there(configuration, groups, place)
     unread = {status.location for _, status in looked if status.archives is None}
     series = [
         _series(group, groups.get(group, []), _located(expected.get(group)), unread, configuration, now)
@@ -176,7 +177,7 @@ def _series(
         unread=tuple(where for where in (expected.places if expected else ()) if where in unread),
     )
     rpo_s = expected.rpo_s if expected else None
-    return judge(group, known, limits(configuration, rpo_s, now), settings.status, now)
+    return judge(group, known, limits(configuration, group[1], rpo_s, now), settings.status, now)
 
 
 def _tasks(configuration: Configuration, now: datetime) -> tuple[tuple[TaskStatus, ...], tuple[Problem, ...]]:

@@ -26,7 +26,7 @@ from backup_lib.store import LocalStore
 from backup_lib.variables import read_variable
 
 PASSWORD_VARIABLE = "NOTIFY_SMTP_PASSWORD"  # noqa: S105 - its name
-COMMANDS = ("backup", "drill", "prune", "sync")
+COMMANDS = ("backup", "drill", "config", "prune", "rotate", "sync")
 TRY_AGAIN = "see what each channel says: pgdrill notify test"
 _START_S = 5.0
 

@@ -23,7 +23,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """How one run ended. It holds no secrets and no values of rows: it goes to strangers."""
 
     event: Event
-    command: str  # backup, drill, prune, sync, or notify of a test
+    command: str  # backup, drill, config, prune, rotate, rewrap, sync, or notify of a test
     subject: str  # what it was about: a database, an archive, places; may be empty
     exit_status: int
     run_id: str  # a UUID; the `rid` of pings

@@ -48,7 +48,7 @@ def ask_bash(folder: Path, words: list[str]) -> list[str]:
         ("pgdrill ver", ["verify"]),
         ("pgdrill --config my.toml sched", ["schedule"]),
         ("pgdrill schedule o", ["once"]),
-        ("pgdrill schedule once ", ["backup", "drill", "status", "--help"]),
+        ("pgdrill schedule once ", ["backup", "config", "rotate", "drill", "status", "--help"]),
         ("pgdrill verify --sandb", ["--sandbox"]),
         ("pgdrill verify --sandbox ", ["auto", "container", "embedded"]),
         ("pgdrill verify --sandbox = emb", ["embedded"]),  # as bash parts --sandbox=emb
@@ -79,7 +79,7 @@ def test_nothing_in_a_name_is_run(folder: Path) -> None:
     [
         ("pgdrill ver", ["verify"]),
         ("pgdrill --config my.toml sched", ["schedule"]),
-        ("pgdrill schedule once ", ["backup", "drill", "status"]),
+        ("pgdrill schedule once ", ["backup", "config", "drill", "rotate", "status"]),
         ("pgdrill verify --sandbox ", ["auto", "container", "embedded"]),
         ("pgdrill verify pos", [ARCHIVE]),
     ],

@@ -13,6 +13,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from receivers import http_receiver
 
 from backup_lib.cli.schedule import _tasks
 from backup_lib.configuration import load_configuration
@@ -116,13 +117,74 @@ def test_each_configured_database_is_drilled_and_cleaned_up_where_it_lies(
         return [task.commands for task in _tasks(load_configuration({}, tmp_path), None, None, None)]
 
     monkeypatch.chdir(tmp_path)
-    assert commands("") == [(("backup",),), (("verify", "latest", "--reports", "reports"),)]
+    assert commands("") == [(("backup",),), (("verify", "--each", "--reports", "reports"),)]
     prune = "[schedule]\nprune = true\n"
     assert commands(prune)[0] == (("backup",), ("prune", "--backups", "backups"))
     assert commands(f'{prune}[databases.shop]\nurl = "postgresql://u@h/shop"\nto = ["a", "b"]\n') == [
         (("backup",), ("prune", "--backups", "a"), ("prune", "--backups", "b")),
         (("verify", "--each", "--reports", "reports"),),
     ]
+
+
+def test_files_are_backed_up_and_months_packed_at_their_times_where_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pgdrill.toml").write_text(
+        '[schedule]\nconfig = "30 2 * * 0"\nrotate = "0 4 1 * *"\nprune = true\n[files]\npaths = ["compose.yaml"]\n'
+        '[databases.shop]\nurl = "postgresql://u@h/shop"\nto = ["a", "b"]\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    tasks = {task.name: task for task in _tasks(load_configuration({}, tmp_path), None, None, None)}
+    assert list(tasks) == ["backup", "config", "rotate", "drill"]
+    assert tasks["config"].commands == (("backup", "--kind", "config"),)
+    assert tasks["config"].cron.expression == "30 2 * * 0"
+    places = ["a", "b", "backups"]  # the files' archives lie in the last one
+    assert tasks["rotate"].commands == tuple(("rotate", "--backups", place) for place in places)
+    assert tasks["backup"].commands[1:] == tuple(("prune", "--backups", place) for place in places)
+
+
+def test_a_scheduled_backup_of_files_is_made_proved_old_and_told_of_when_it_fails(tmp_path: Path) -> None:
+    """The real program, in a folder of its own; the receiver is a real one."""
+    with http_receiver() as receiver:
+        (tmp_path / "compose.yaml").write_text("services: {}\n")
+        (tmp_path / "pgdrill.toml").write_text(
+            '[schedule]\nconfig = "30 2 * * *"\nrotate = "0 4 1 * *"\ndrill = "never"\n'
+            '[files]\npaths = ["compose.yaml"]\nname = "shop-files"\n'
+            f'[notify]\nwebhook = "{receiver.url}/hook"\nping_config = "{receiver.url}/config"\n'
+            f'ping_backup = "{receiver.url}/backup"\n'
+        )
+
+        def pgdrill(*words: str) -> subprocess.CompletedProcess[str]:
+            program = (sys.executable, "-c", "from backup_lib.cli import main; main()", *words)
+            env = {"PATH": os.environ["PATH"]}
+            return subprocess.run(program, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+
+        assert pgdrill("schedule", "once", "config").returncode == 0
+        assert pgdrill("schedule", "once", "rotate").returncode == 0
+        (archive,) = (tmp_path / "backups").glob("shop-files_backup_*_config.tar.gz")
+        assert {hit.path.partition("?")[0] for hit in receiver.got} == {"/config/start", "/config"}
+        told = json.loads(pgdrill("status", "--json").stdout)
+        (series,) = told["series"]
+        assert (series["kind"], series["expected"], series["newest"]["name"]) == ("config", True, archive.name)
+        assert series["limits"]["age_s"] == (24 + 6) * 3600
+        assert [task["name"] for task in told["tasks"]] == ["backup", "config", "rotate"]
+        assert not [problem for task in told["tasks"] for problem in task["problems"]]
+
+        (tmp_path / "compose.yaml").unlink()
+        (tmp_path / "backups" / "shop-files_backup_20200105_020000_config.tar.gz").write_bytes(archive.read_bytes())
+        (tmp_path / "backups" / "archive").touch()  # no folder, so nothing can be packed there
+        receiver.got.clear()
+        assert pgdrill("schedule", "once", "config").returncode == 3
+        assert pgdrill("schedule", "once", "rotate").returncode == 3
+        assert pgdrill("backup", "--kind", "config").returncode == 3  # by hand it is no backup of the database either
+        assert pgdrill("rewrap", "none.sql.gz").returncode in (2, 10)
+        hooks = [hit.json for hit in receiver.got if hit.path == "/hook"]
+        assert [(hook["command"], hook["event"]) for hook in hooks] == [
+            (name, "failure") for name in ("config", "rotate", "config", "rewrap")
+        ]
+        assert "compose.yaml" in hooks[0]["text"]
+        assert "archive" in hooks[1]["text"]
+        assert not [hit for hit in receiver.got if "/backup" in hit.path]
 
 
 def test_a_run_that_was_stopped_is_still_due(tmp_path: Path) -> None:

@@ -197,6 +197,7 @@ def test_a_file_elsewhere_is_named_by_option_or_variable(load: Load, tmp_path: P
         pytest.param("[[checks]]\nname = 'a'\nsql = 's'\nat_least = nan", "pgdrill.toml:4: checks[1].at_least is NaN: a number is wanted", id="not-a-number"),
         pytest.param("[[checks]]\nname = 'a'\nsql = 's'\nequals = 2026-01-01", "pgdrill.toml:4: checks[1].equals is 2026-01-01: a number, a text, true or false", id="date"),
         pytest.param("[[checks]]\nname = 'a'\nsql = 's'\nrows = 1\n" * 2, "pgdrill.toml: two checks are called a", id="name-twice"),
+        pytest.param("[schedule]\nconfig = '0 3 * * *'", "pgdrill.toml: schedule.config says when, and files.paths names no file", id="config-of-nothing"),
         pytest.param("[databases.shop]\n[[checks]]\nname = 'a'\nsql = 's'\nrows = 1\ndatabase = 'shp'", 'pgdrill.toml:6: checks[1].database is "shp"; did you mean shop? (allowed: shop)', id="unknown-database"),
         pytest.param("[[suppressions]]\ncheck = 'schema'\nobject = 'x'", "pgdrill.toml:1: suppressions[1] lacks reason", id="no-reason"),
         pytest.param("[[suppressions]]\ncheck = 'schema'\nobject = 'x'", "pgdrill.toml:1: suppressions[1] lacks owner", id="no-owner"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,8 @@ import pytest
 
 from backup_lib.cron import Cron
 from backup_lib.errors import UsageError
+from backup_lib.scheduler import crons_of
+from backup_lib.settings import ScheduleSettings
 from backup_lib.timers import (
     Plan,
     render_cron,
@@ -22,9 +25,10 @@ from backup_lib.timers import (
 )
 
 
-def a_plan(zone: str = "UTC", folder: str = "/srv/shop") -> Plan:
+def a_plan(zone: str = "UTC", folder: str = "/srv/shop", crons: dict[str, Cron] | None = None) -> Plan:
     return Plan(
-        crons={
+        crons=crons
+        or {
             "backup": Cron(expression="0 2 * * *", zone=ZoneInfo(zone)),
             "drill": Cron(expression="0 5 * * 1", zone=ZoneInfo(zone)),
         },
@@ -81,11 +85,13 @@ def test_timers_make_up_for_missed_runs_and_services_are_confined() -> None:
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here")
 def test_systemd_itself_accepts_the_units(tmp_path: Path) -> None:
-    for name, text in render_systemd(a_plan(folder=str(tmp_path))).items():
+    crons = crons_of(replace(ScheduleSettings(), config="30 2 * * 0", rotate="0 4 1 * *", status="0 9 * * *"))
+    for name, text in render_systemd(a_plan(folder=str(tmp_path), crons=crons)).items():
         (tmp_path / name).write_text(text)
     said = subprocess.run(
         ["systemd-analyze", "verify", *sorted(map(str, tmp_path.glob("pgdrill-*")))], capture_output=True, text=True
     )
+    assert len(list(tmp_path.glob("*.timer"))) == 5
     assert (said.returncode, [line for line in said.stderr.splitlines() if "pgdrill" in line]) == (0, [])
 
 
@@ -102,7 +108,7 @@ def test_workflows_run_the_drill_in_time_and_keep_its_evidence() -> None:
 
 def test_workflows_are_yaml() -> None:
     yaml = pytest.importorskip("yaml")  # comes with moto
-    assert yaml.safe_load(render_github(a_plan()))["jobs"]["drill"]["steps"][2]["run"] == "pgdrill verify latest"
+    assert yaml.safe_load(render_github(a_plan()))["jobs"]["drill"]["steps"][2]["run"] == "pgdrill verify --each"
     assert yaml.safe_load(render_gitlab(a_plan()))["restore-drill"]["artifacts"]["when"] == "always"
     jobs = list(yaml.safe_load_all(render_kubernetes(a_plan("America/Bogota"))))
     assert [job["spec"]["schedule"] for job in jobs] == ["0 2 * * *", "0 5 * * 1"]
