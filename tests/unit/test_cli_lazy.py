@@ -26,11 +26,18 @@ def test_the_line_of_a_command_is_the_first_of_its_help(name: str) -> None:
     assert " ".join(text.strip().split("\n\n")[0].split()) == line
 
 
-def test_help_imports_no_command_and_no_database_driver() -> None:
+@pytest.mark.parametrize(
+    ("words", "unwanted"),
+    [
+        (["--help"], ["psycopg", "msgspec", "rich", "pytest", "backup_lib.cli.backup"]),
+        (["list", "--backups", "nowhere"], ["psycopg", "pydantic", "pytest"]),
+    ],
+)
+def test_a_command_imports_what_it_needs(words: list[str], unwanted: list[str]) -> None:
     code = (
-        "import sys\nfrom backup_lib.cli import main\nsys.argv = ['pgdrill', '--help']\n"
+        f"import sys\nfrom backup_lib.cli import main\nsys.argv = {['pgdrill', *words]!r}\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "print([m for m in ('psycopg', 'msgspec', 'rich', 'pytest', 'backup_lib.cli.backup') if m in sys.modules])"
+        f"print([module for module in {unwanted!r} if module in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[]"
