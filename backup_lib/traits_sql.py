@@ -172,6 +172,9 @@ _OWNERS = (
     ("pg_collation", "collowner"), ("pg_conversion", "conowner"), ("pg_operator", "oprowner"),
     ("pg_opclass", "opcowner"), ("pg_opfamily", "opfowner"), ("pg_ts_config", "cfgowner"), ("pg_ts_dict", "dictowner"),
 )  # fmt: skip
+# Servers before 17 leave a multirange type with whoever made it, when the owner of its range type changes; it cannot be
+# altered by itself, and pg_dump writes nothing of it.
+_LASTS = {"pg_namespace": "nspname !~ '^pg_'", "pg_type": f"{_OWN} AND typtype <> 'm'"}
 # pg_dump before 15 writes no privileges of an identity column's sequence, which nobody needs to insert.
 _NOT_DUMPED = """relkind = 'S' AND current_setting('server_version_num')::int < 150000 AND EXISTS (
     SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = pg_class.oid AND d.deptype = 'i')"""
@@ -182,7 +185,7 @@ _ACLS = (
         f"{_OWN} AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT ({_NOT_DUMPED})",
     ),
     ("pg_proc", _acl("proacl", "'f'", "proowner"), _OWN),
-    ("pg_type", _acl("typacl", "'T'", "typowner"), _OWN),
+    ("pg_type", _acl("typacl", "'T'", "typowner"), _LASTS["pg_type"]),
     ("pg_namespace", _acl("nspacl", "'n'", "nspowner"), "nspname !~ '^pg_'"),
     ("pg_language", _acl("lanacl", "'l'", "lanowner"), _OWN),
     ("pg_foreign_data_wrapper", _acl("fdwacl", "'F'", "fdwowner"), _OWN),
@@ -192,7 +195,7 @@ _ACLS = (
 _RELATIONS = f"{_OWN} AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')"
 
 TRAITS: tuple[str, ...] = (
-    *(_of(catalog, "owner", f"pg_get_userbyid({owner})", _OWN if catalog != "pg_namespace" else "nspname !~ '^pg_'")
+    *(_of(catalog, "owner", f"pg_get_userbyid({owner})", _LASTS.get(catalog, _OWN))
       for catalog, owner in _OWNERS),
     *(_of(catalog, "privileges", acl, condition) for catalog, acl, condition in _ACLS),
     _COLUMNS,

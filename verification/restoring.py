@@ -77,7 +77,7 @@ def restore_archive(
         with _reading(path, archived, phases, keys) as events:
             for event in passing(events):
                 if isinstance(event, EntryStart):
-                    mending.saw(event.type)
+                    mending.saw(event)
                 loader.feed(event)
         return loader.report
 

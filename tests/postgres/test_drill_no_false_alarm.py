@@ -84,6 +84,7 @@ def raises_nothing(record: Record) -> None:
             ("of_18", 18, False),
             ("settings", 15, False),
             ("settings", 18, True),
+            ("roles", 15, False),
             ("event_triggers", 15, False),
             ("event_triggers", 18, False),
         ]

@@ -21,3 +21,7 @@ SELECT format('ALTER DATABASE %I SET default_tablespace=esp2', current_database(
 SELECT lo_from_bytea(77, 'abc'); ALTER LARGE OBJECT 77 OWNER TO dueño; GRANT UPDATE ON LARGE OBJECT 77 TO lector;
 CREATE POLICY po ON "Esq".t TO lector, "Otra Rol" USING (true);
 CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE USER MAPPING FOR lector SERVER s OPTIONS (password 'x');
+-- What only superusers own, and a multirange type, which before 17 does not change its owner with its range type.
+ALTER FOREIGN DATA WRAPPER w OWNER TO "select";
+CREATE FUNCTION evt() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN NULL; END'; CREATE EVENT TRIGGER ve ON sql_drop EXECUTE FUNCTION evt(); ALTER EVENT TRIGGER ve OWNER TO "select"; COMMENT ON EVENT TRIGGER ve IS 'c';
+SET SESSION AUTHORIZATION dueño; CREATE TYPE "Esq".tramo AS RANGE (SUBTYPE = time, MULTIRANGE_TYPE_NAME = "Esq".tramos); RESET SESSION AUTHORIZATION;
