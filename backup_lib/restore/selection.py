@@ -16,6 +16,7 @@ from backup_lib.restore.outline import ROWS, Outline, Part
 What = Literal["full", "schema", "data"]
 
 _DATA = ROWS | {"BLOB", "BLOB METADATA", "MATERIALIZED VIEW DATA", "STATISTICS DATA"}
+_SAID = frozenset({"ACL", "COMMENT", "SECURITY LABEL"})
 _TABLES = frozenset({"TABLE", "FOREIGN TABLE"})
 _OWN = _TABLES | {"TABLE DATA", "ROW SECURITY"}  # their name is the table's
 _WORD = rb'(?:"(?:[^"]|"")*"|[A-Za-z_\x80-\xff][\w$\x80-\xff]*)'
@@ -90,6 +91,8 @@ def select(
     :raises NoSuchArchiveError: when a name matches no table of the archive.
     """
     parts = tuple(part for part in outline.parts if not part.is_of_database)
+    if what == "full" and parts and all(_is_data(part) for part in parts):
+        what = "data"  # an archive of mere rows is for tables that are there
     chosen = _of_tables(parts, tables, there) if tables else set(range(len(outline.parts)))
     kept = tuple(part for part in parts if part.place in chosen and _is_wanted(part, what))
     places = frozenset(part.place for part in kept)
@@ -105,7 +108,13 @@ def select(
 def _is_wanted(part: Part, what: What) -> bool:
     if what == "full":
         return True
-    return (part.type in _DATA) == (what == "data")
+    return _is_data(part) == (what == "data")
+
+
+def _is_data(part: Part) -> bool:
+    """Rows, sequence values and large objects, with what is said about these."""
+    of_object = part.type in _SAID and part.start.name.startswith("LARGE OBJECT")
+    return part.type in _DATA or of_object
 
 
 def _of_tables(parts: Sequence[Part], patterns: Sequence[str], there: frozenset[Table]) -> set[int]:
