@@ -86,9 +86,11 @@ def parse_name(name: str) -> ArchiveName | None:
     )
 
 
-def time_in_name(name: str) -> datetime | None:
-    """`parse_name(name).started_at`, for a hundred thousand names in a fraction of a second."""
-    return _started_at(_NAME.fullmatch(name))
+def time_and_kind(name: str) -> tuple[datetime, Kind] | None:
+    """`started_at` and `kind` of `parse_name(name)`, for a hundred thousand names in a fraction of a second."""
+    found = _NAME.fullmatch(name)
+    started_at = _started_at(found)
+    return (started_at, _KIND_IN_NAME[found["kind"]]) if found and started_at else None
 
 
 def _started_at(found: re.Match[str] | None) -> datetime | None:

@@ -1,4 +1,8 @@
-"""Which archives a person means: `latest`, a name, a path, a URL, …; and what there is instead when they mean none."""
+"""Which archives a person means: `latest`, a name, a path, a URL, …; and what there is instead when they mean none.
+
+`latest` is the newest archive of all of a database. Only where there is none it is the newest of a part, which whoever
+asked is to be told (`remark_on`).
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,18 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from backup_lib.archive import KINDS
 from backup_lib.bundle import Bundle
 from backup_lib.errors import NoSuchArchiveError, StoreError, UsageError
-from backup_lib.listing import Found, Listing, TimeOrigin, look_at, look_into, newest_first
+from backup_lib.listing import WHOLE, Found, Listing, TimeOrigin, look_at, look_into, newest_first
+from backup_lib.manifest import Kind
 from backup_lib.object_store import SCHEMES
 from backup_lib.places import open_place
 from backup_lib.store import LocalStore, Store
 
-__all__ = ["Found", "TimeOrigin", "list_archives", "look_into", "newest_first", "resolve"]
+__all__ = ["Found", "TimeOrigin", "list_archives", "look_into", "newest_first", "remark_on", "resolve"]
+
+_PARTS: tuple[Kind, ...] = ("tables", "data", "schema")
 
 
 def list_archives(place: Store | Path | str, *, by_name: bool = False, bundled: bool = True) -> list[Found]:
@@ -33,7 +41,8 @@ def list_archives(place: Store | Path | str, *, by_name: bool = False, bundled: 
 def resolve(requests: Sequence[str], place: Store | Path | str, *, seed: int | None = None) -> list[Found]:
     """The archives that are meant, each once, in the order asked for.
 
-    :param requests: each `latest`, `latest:DATABASE`, `all`, `random:N`, a name, a glob, a path or a URL.
+    :param requests: each `latest`, `latest:DATABASE`, `latest:DATABASE:KIND`, `latest::KIND`, `all`, `random:N`, a
+        name, a glob, a path or a URL.
     :param seed: makes `random` repeatable.
     :raises NoSuchArchiveError: when one of them means nothing; says what there is.
     :raises UsageError: when one of them cannot mean anything.
@@ -50,6 +59,29 @@ def resolve(requests: Sequence[str], place: Store | Path | str, *, seed: int | N
     return list(meant.values())
 
 
+def remark_on(request: str, found: Found) -> str:
+    """What to say of the archive that a request came to mean; nothing when it is what one expects."""
+    word, _, argument = request.partition(":")
+    database, kind = _parse_latest(argument)
+    if word != "latest" or kind is not None or found.kind in WHOLE:
+        return ""
+    of = f" of {database}" if database else ""
+    return f"There is no full archive{of}, so {request} means the newest of another kind, {found.kind}: {found.name}"
+
+
+def _parse_latest(argument: str) -> tuple[str | None, Kind | None]:
+    """Database and kind of `latest:DATABASE:KIND`, either of which may be left out."""
+    database, colon, word = argument.rpartition(":")
+    kind = next((known for known in KINDS if colon and known == word), None)
+    return (database if kind else argument) or None, kind
+
+
+def _newest(listing: Listing, argument: str) -> Found | None:
+    database, kind = _parse_latest(argument)
+    choices: tuple[tuple[Kind | None, ...], ...] = ((kind,),) if kind else (WHOLE, _PARTS, ("config",))
+    return next((found for kinds in choices if (found := listing.newest(database, kinds))), None)
+
+
 def _listing_or_none(store: Store) -> Listing:
     try:
         return Listing(store)
@@ -60,7 +92,7 @@ def _listing_or_none(store: Store) -> Listing:
 def _choose(request: str, listing: Listing, chance: random.Random) -> list[Found]:
     word, _, argument = request.partition(":")
     if request == "latest" or (word == "latest" and argument):
-        newest = listing.newest(argument or None)
+        newest = _newest(listing, argument)
         chosen = [newest] if newest else []
     elif request == "all":
         chosen = newest_first(look_into(listing.archives()))
@@ -147,11 +179,15 @@ def _nothing_means(request: str, listing: Listing) -> NoSuchArchiveError:
         )
     names = [archive.name for archive in listed]
     if request.startswith("latest:"):
+        database, kind = _parse_latest(request.partition(":")[2])
         names = sorted({archive.database for archive in listed if archive.database}) or names
-        return NoSuchArchiveError(
-            f"{store.location} holds no archive of the database {request.partition(':')[2]}",
-            hint=_offer(request.partition(":")[2], names, store.location),
-        )
+        of = f" of the database {database}" if database else ""
+        hint = _offer(database or "", names, store.location)
+        if database in KINDS:
+            hint = f"a kind is named after the database, which may be left out: latest::{database}"
+        elif kind:
+            hint = "see what there is: pgdrill list"
+        return NoSuchArchiveError(f"{store.location} holds no {kind + ' ' if kind else ''}archive{of}", hint=hint)
     return NoSuchArchiveError(
         f"no archive in {store.location} is called {request}", hint=_offer(request, names, store.location)
     )

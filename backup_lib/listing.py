@@ -1,16 +1,17 @@
 """The archives that lie in a place: what their names tell, and what a look into them tells.
 
 A name of our own kind is believed about what to open: it may be ahead of its archive's snapshot by any time, but behind
-it by an hour at most, and its database is the archive's. A drill fails an archive of which that is not true.
+it by an hour at most, and its database and kind are the archive's. A drill fails an archive of which that is not true.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -23,7 +24,7 @@ from backup_lib.archive import (
     encryption_of,
     first_plain_bytes,
     parse_name,
-    time_in_name,
+    time_and_kind,
 )
 from backup_lib.bundle import FOLDER, Bundle, bundle_names, is_before, open_bundle
 from backup_lib.errors import BackupError
@@ -41,7 +42,7 @@ _HEADERS = (b"PostgreSQL database dump", b"PostgreSQL database cluster dump")
 _NAME_LAG = timedelta(hours=1)
 _ENCRYPTIONS = {"age": "age", "enc": "openssl enc"}  # what the names that we read end in
 _REQUESTS = 16  # at once, to a place that is elsewhere
-
+WHOLE: tuple[Kind | None, ...] = ("full", None)  # all of a database, or nothing says that it is less
 
 _One = TypeVar("_One")
 _Other = TypeVar("_Other")
@@ -107,19 +108,20 @@ class Listing:
         self._aside = store.under(FOLDER) if bundled else None
         self._bundles = bundle_names(self._aside) if self._aside is not None else []
         self._contents = store.contents()
-        self._own: list[tuple[datetime, str]] = []
+        self._opened: dict[str, Listing] = {}
+        self._own: list[tuple[datetime, str, Kind]] = []
         self._others: list[str] = []
         for name in self._contents:
             if not name.endswith(_SIDECARS):
-                if at := time_in_name(name):
-                    self._own.append((at, name))
+                if told := time_and_kind(name):
+                    self._own.append((told[0], name, told[1]))
                 else:
                     self._others.append(name)
 
     def archives(self) -> list[Found]:
         """All of them, the newest first, as far as their names tell; those with names of others are looked into."""
-        own = [described for _, name in self._own if (described := self._describe(name))]
-        return newest_first([*own, *self._foreign(), *self._bundled()])
+        own = [described for _, name, _ in self._own if (described := self._describe(name))]
+        return newest_first([*own, *self._foreign, *self._bundled()])
 
     def named(self, name: str) -> Found | None:
         """The one of exactly that name, looked into."""
@@ -127,37 +129,44 @@ class Listing:
             return None
         if name not in self._contents:
             return next((found for bundle in self._bundles if (found := self._open(bundle).named(name))), None)
-        found = self._describe(name) if time_in_name(name) else self._look(name)
+        found = self._describe(name) if time_and_kind(name) else self._look(name)
         return _looked_into(found) if found is not None else None
 
-    def newest(self, database: str | None = None) -> Found | None:
+    def newest(self, database: str | None = None, kinds: Collection[Kind | None] = WHOLE) -> Found | None:
         """The one with the newest manifest, looked into; only those are opened whose names say that they can be it.
 
         :param database: of this one alone.
+        :param kinds: of these alone; None stands for those of which nothing says the kind.
         """
-        chosen = self._newest(lambda name: not _is_of_files(name) and (not database or _says(name, database)), database)
-        # Named for another database, and still of this one: a drill will say so.
-        chosen = chosen or (self._newest(lambda name: not _says(name, database), database) if database else None)
-        inside = [
-            newest
-            for bundle in self._bundles
-            if not (chosen and is_before(bundle, chosen.taken_at)) and (newest := self._open(bundle).newest(database))
-        ]
-        known = [*inside, *([chosen] if chosen else [])]
-        known = [one for one in known if one.kind != "config"] or known
-        return max(known, key=_age, default=None) or self._newest(_is_of_files, database)
+        chosen = self._newest(lambda name: not database or _says(name, database), database, kinds)
+        if database and not chosen:  # named for another database, and still of this one: a drill will say so
+            chosen = self._newest(lambda name: not _says(name, database), database, kinds)
+        known = [chosen] if chosen else []
+        for bundle in self._bundles:
+            if not (chosen and is_before(bundle, chosen.taken_at)):
+                known += [newest] if (newest := self._open(bundle).newest(database, kinds)) else []
+        return max(known, key=_age, default=None)
 
-    def _newest(self, may_be: Callable[[str], bool], database: str | None) -> Found | None:
-        candidates = [archive for archive in self._foreign() if database is None or is_of(archive, database)]
-        for at, name in sorted(self._own, reverse=True):
-            if candidates and at + _NAME_LAG < max(candidates, key=_age).taken_at:
+    def _newest(
+        self, may_be: Callable[[str], bool], database: str | None, kinds: Collection[Kind | None]
+    ) -> Found | None:
+        def is_meant(archive: Found) -> bool:
+            return archive.kind in kinds and (database is None or is_of(archive, database))
+
+        newest = max(filter(is_meant, self._foreign), key=_age, default=None)
+        for at, name, kind in self._newest_names:
+            if newest and at + _NAME_LAG < newest.taken_at:
                 break
-            if not may_be(name) or (described := self._describe(name)) is None:
+            if kind not in kinds or not may_be(name) or (described := self._describe(name)) is None:
                 continue
             (archive,) = look_into([described])
-            if database is None or is_of(archive, database):
-                candidates = [archive] if not candidates else [max(*candidates, archive, key=_age)]
-        return max(candidates, key=_age, default=None)
+            if is_meant(archive):
+                newest = archive if newest is None else max(newest, archive, key=_age)
+        return newest
+
+    @cached_property
+    def _newest_names(self) -> list[tuple[datetime, str, Kind]]:
+        return sorted(self._own, reverse=True)
 
     def _bundled(self) -> Iterator[Found]:
         for bundle in self._bundles:
@@ -165,8 +174,11 @@ class Listing:
 
     def _open(self, bundle: str) -> Listing:
         assert self._aside is not None  # noqa: S101 - else there were no bundles
-        return Listing(open_bundle(self._aside, bundle))
+        if bundle not in self._opened:
+            self._opened[bundle] = Listing(open_bundle(self._aside, bundle))
+        return self._opened[bundle]
 
+    @cached_property
     def _foreign(self) -> list[Found]:
         """Those with names of others, which say nothing reliable."""
         looked = _side_by_side(self._look, self._others, self.store)
@@ -216,12 +228,6 @@ def is_of(archive: Found, database: str) -> bool:
         return archive.database == database
     after = archive.name.removeprefix(database)
     return after != archive.name and not after[:1].isalnum()
-
-
-def _is_of_files(name: str) -> bool:
-    """Of configuration files: never the latest archive, as long as there is one of a database."""
-    named = parse_name(name) if "_config." in name else None
-    return named is not None and named.kind == "config"
 
 
 def _says(name: str, database: str) -> bool:

@@ -11,7 +11,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +49,7 @@ class _State:
     verdicts: dict[str, str] = field(default_factory=dict)  # by id
     folders: dict[str, str] = field(default_factory=dict)  # by id
     proofs: dict[str, Proof] = field(default_factory=dict)  # by id of the drill, until it is on record
-    remarks: list[str] = field(default_factory=list)  # what could not be noted beside an archive
+    remarks: list[str] = field(default_factory=list)  # what whoever ran it is to be told
     junit: Path | None = None
     keys: Keys | None = None  # of encrypted archives; None until the archives are chosen
     trouble: pytest.UsageError | None = None  # why no archive could be chosen
@@ -61,7 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("pgdrill", "restore drills of PostgreSQL archives")
     add = group.addoption
     add("--archive", action="append", metavar="NAME", dest="pgdrill_archive",
-        help="latest (default), latest:DB, all, random:N, a name, glob, path or URL; repeatable")  # fmt: skip
+        help="latest (default), latest:DB:KIND, all, random:N, a name, glob, path or URL; repeatable")  # fmt: skip
     add(
         "--backups",
         metavar="PLACE",
@@ -178,7 +178,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     try:
         archives = _archives(config)
         if "sql_check" in metafunc.fixturenames:
-            pairs = [(name, check) for name, found in archives.items() for check in _sql_checks(config, found)]
+            pairs = [(name, check) for name, found in archives.items() for check in _sql_checks(config, name, found)]
             parameters = [pytest.param(name, check, id=f"{name}-{check}") for name, check in pairs]
             metafunc.parametrize(("drill", "sql_check"), parameters, indirect=["drill"], scope="session")
             return
@@ -187,8 +187,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("drill", [pytest.param(name, id=name) for name in archives], indirect=True, scope="session")
 
 
-def _sql_checks(config: pytest.Config, found: Found) -> list[str]:
-    return [check.name for check in _plan(config, found).sql_checks]
+def _sql_checks(config: pytest.Config, name: str, found: Found) -> list[str]:
+    return [check.name for check in _plan(config, name, found).sql_checks]
 
 
 def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> list[pytest.Item] | None:
@@ -214,7 +214,7 @@ def pytest_collection_modifyitems(config: pytest.Config) -> None:
 
 def _archives(config: pytest.Config) -> dict[str, Found]:
     """The archives asked for, by parameter id: what was asked for if that is one archive, so that ids are stable."""
-    from backup_lib.catalog import resolve
+    from backup_lib.catalog import remark_on, resolve
     from backup_lib.encryption import keys_from_environment
     from backup_lib.errors import BackupError
 
@@ -230,6 +230,7 @@ def _archives(config: pytest.Config) -> dict[str, Found]:
             chosen = {name: resolve([path], place)[0] for name, path in told.items()}
         for request in () if told else state.requests:
             found = resolve([request], place, seed=seed)
+            state.remarks += filter(None, [remark_on(request, found[0])])
             chosen.update({request if len(found) == 1 else archive.name: archive for archive in found})
     except BackupError as exc:
         raise pytest.UsageError(str(exc)) from exc
@@ -255,7 +256,7 @@ def drill(request: pytest.FixtureRequest) -> Iterator[Drill]:
     found = _archives(config)[name]
     drill_id = f"{state.run_id}-{list(_archives(config)).index(name) + 1}"
     with place_here(found) as path:
-        with Drill(found, path, _plan(config, found), drill_id=drill_id) as drill, _watched(config, drill):
+        with Drill(found, path, _plan(config, name, found), drill_id=drill_id) as drill, _watched(config, drill):
             yield drill
             drill.judge_all()
         record = build_record(drill, finished_at=datetime.now(UTC), proof=state.proofs.pop(drill_id, None))
@@ -335,7 +336,8 @@ class _Screen:
             os.write(self._fd, text.encode())
 
 
-def _plan(config: pytest.Config, found: Found) -> Plan:
+def _plan(config: pytest.Config, name: str, found: Found) -> Plan:
+    from backup_lib.catalog import remark_on
     from backup_lib.encryption import NO_KEYS
     from verification.planning import Asked, plan_drill
 
@@ -351,7 +353,9 @@ def _plan(config: pytest.Config, found: Found) -> Plan:
         rpo_s=option.pgdrill_rpo,
         keys=config.stash[_STATE].keys or NO_KEYS,
     )
-    return plan_drill(_configuration(config), asked, found)
+    plan = plan_drill(_configuration(config), asked, found)
+    remark = remark_on(name, found)
+    return replace(plan, not_proved=(f"{remark}.", *plan.not_proved)) if remark else plan
 
 
 # Workers of xdist: one archive's tests stay on one, and all see the same archives

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups, Identities, choose_keys
-from backup_lib.cli.talk import put, put_json, render_age, render_columns, render_size
+from backup_lib.cli.talk import put, put_json, render_age, render_columns, render_size, say
 from backup_lib.errors import NoSuchArchiveError, StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def list_archives(*, backups: Backups = DEFAULT_PLACE, as_json: AsJson = False) 
 
 
 def show(
-    archive: Annotated[str, typer.Argument(help="A name, a path, latest or latest:DATABASE.", metavar="ARCHIVE")],
+    archive: Annotated[str, typer.Argument(help="A name, a path, latest or latest:DATABASE:KIND.", metavar="ARCHIVE")],
     *,
     backups: Backups = DEFAULT_PLACE,
     identities: Identities = None,
@@ -69,9 +69,11 @@ def show(
 
     As its manifest says; where there is none, read from the archive itself.
     """
-    from backup_lib.catalog import resolve
+    from backup_lib.catalog import remark_on, resolve
 
     found = resolve([archive], backups)
+    if remark := remark_on(archive, found[0]):
+        say(f"note: {remark}")
     if len(found) > 1:
         raise UsageError(f"{archive} means {len(found)} archives", hint=f"name one of them, such as {found[0].name}")
     facts = _facts(found[0]) | _contents(found[0], identities)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def restore(
     archive: Annotated[
         str | None,
-        typer.Argument(metavar="ARCHIVE", help="A name, a path, latest or latest:DATABASE.", show_default=False),
+        typer.Argument(metavar="ARCHIVE", help="A name, a path, latest or latest:DATABASE:KIND.", show_default=False),
     ] = None,
     *,
     to_database: Annotated[
@@ -220,10 +220,12 @@ def database_of(dsn: str) -> str:
 @contextmanager
 def located(request: str, backups: str | Path) -> Iterator[tuple[str, Path]]:
     """What finds the one archive again that is meant, and its path here: one in a bucket is brought first."""
-    from backup_lib.catalog import resolve
+    from backup_lib.catalog import remark_on, resolve
     from verification.fetching import fetch, place_here
 
     (found, *others) = resolve([request], backups)
+    if remark := remark_on(request, found):
+        say(f"note: {remark}")
     if others:
         raise UsageError(f"{request} means {len(others) + 1} archives", hint=f"name one of them, such as {found.name}")
     if found.kind == "config":

@@ -40,7 +40,7 @@ class _Outcome:
 @announced("rewrap", lambda given: ", ".join(given["archives"]))
 def rewrap(
     archives: Annotated[
-        list[str], typer.Argument(metavar="ARCHIVE…", help="Names, paths, globs, latest, latest:DATABASE or all.")
+        list[str], typer.Argument(metavar="ARCHIVE…", help="Names, paths, globs, latest, latest:DATABASE:KIND or all.")
     ],
     *,
     backups: Backups = DEFAULT_PLACE,

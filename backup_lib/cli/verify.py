@@ -37,7 +37,7 @@ def verify(
         list[str] | None,
         typer.Argument(
             metavar="ARCHIVE",
-            help="latest (default), latest:DB, all, random:N, a name, a glob, a path or a URL.",
+            help="latest (default), latest:DB:KIND, all, random:N, a name, a glob, a path or a URL.",
             show_default=False,
         ),
     ] = None,

@@ -58,8 +58,9 @@ def expected_groups(configuration: Configuration, place: str | None) -> dict[Gro
 def expected_by_what_is_there(
     configuration: Configuration, groups: Iterable[Group], place: str | None
 ) -> dict[Group, Expected]:
-    """Where neither configuration nor environment names a database: each of which there are full archives."""
-    return {group: _by_default(configuration, place) for group in groups if group[1] == "full"}
+    """Where neither configuration nor environment names a database: a full archive of each of which there is any."""
+    databases = {database for database, kind in groups if kind != "config"}
+    return {(database, "full"): _by_default(configuration, place) for database in databases}
 
 
 def _by_default(configuration: Configuration, place: str | None) -> Expected:

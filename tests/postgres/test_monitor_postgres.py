@@ -63,13 +63,16 @@ def test_a_scheduled_night_leaves_each_database_backed_up_drilled_and_well(
     server: Server,
     tmp_path: Path,
 ) -> None:
-    """Two databases and kinds, one of them in two places of its own: none may be left out unseen."""
+    """Two databases and kinds, one of them in two places of its own, and files: none may be left out unseen."""
+    execute(dsn, "CREATE TABLE rates AS SELECT generate_series(1, 3) AS rate")
+    (tmp_path / "compose.yaml").write_text("services: {}\n")
     (tmp_path / "url").write_text(dsn)
     (tmp_path / "other").write_text(fresh_database(server))
     (tmp_path / "pgdrill.toml").write_text(
         '[backup]\ndir = "c"\n[verify]\nsandbox = "embedded"\nlevel = "restore"\n'
         '[databases.shop]\nurl_file = "url"\nto = ["a", "b"]\n'
         '[databases.other]\nurl_file = "other"\nkinds = ["schema"]\n'
+        '[schedule]\nconfig = "30 2 * * 0"\nrotate = "0 4 1 * *"\n[files]\npaths = ["compose.yaml"]\n'
     )
     assert pgdrill("verify", "--each").returncode == 10
     ran = pgdrill("schedule", "once", "backup")
@@ -77,8 +80,27 @@ def test_a_scheduled_night_leaves_each_database_backed_up_drilled_and_well(
     kept = {place: [p.name for p in (tmp_path / place).glob("*.sql.gz")] for place in ("a", "b", "c")}
     assert [len(names) for names in kept.values()] == [1, 1, 1]
     assert kept["a"] == kept["b"]
+    ran = pgdrill("schedule", "once", "config")
+    assert (ran.returncode, len(list((tmp_path / "c").glob("files_backup_*_config.tar.gz")))) == (0, 1), ran
+    assert pgdrill("schedule", "once", "rotate").returncode == 0
     ran = pgdrill("schedule", "once", "drill")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     told = json.loads(pgdrill("status", "--json").stdout)
-    assert (told["exit_status"], [one["verdict"] for one in told["series"]]) == (0, ["ok", "ok"])
-    assert [task["last_status"] for task in told["tasks"]] == [0, 0]
+    assert (told["exit_status"], [one["verdict"] for one in told["series"]]) == (0, ["ok", "ok", "ok"])
+    assert {(one["kind"], one["verified"]["standing"]) for one in told["series"]} == {
+        (kind, "verified") for kind in ("config", "full", "schema")
+    }
+    assert [task["last_status"] for task in told["tasks"]] == [0, 0, 0, 0]
+    # What somebody takes a part of in between is not what is drilled and restored the next time.
+    assert pgdrill("backup", "--database", "shop", "--table", "rates").returncode == 0
+    assert pgdrill("verify", "latest", "--backups", "a", "--level", "integrity").returncode == 0
+    record = json.loads((tmp_path / "reports" / "latest" / "record.json").read_text())
+    assert record["archive"]["name"] == kept["a"][0]
+    part = json.loads(pgdrill("show", "latest::tables", "--backups", "a", "--json").stdout)
+    assert (part["kind"], len(part["tables"])) == ("tables", 1)
+    (tmp_path / "a" / kept["a"][0]).unlink()
+    fallen_back = pgdrill("verify", "latest", "--backups", "a", "--level", "integrity")
+    said = f"There is no full archive, so latest means the newest of another kind, tables: {part['name']}"
+    assert said in fallen_back.stdout
+    record = json.loads((tmp_path / "reports" / "latest" / "record.json").read_text())
+    assert f"{said}." in record["not_proved"]

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backup_lib.archive import build_name, parse_name, time_in_name
-from backup_lib.catalog import Found, list_archives, resolve
+from backup_lib.archive import KINDS, build_name, parse_name, time_and_kind
+from backup_lib.catalog import Found, list_archives, remark_on, resolve
 from backup_lib.errors import NoSuchArchiveError
-from backup_lib.listing import is_of
+from backup_lib.listing import WHOLE, is_of
 from backup_lib.manifest import SUFFIX, parse_manifest, render_manifest
 
 QUICK = settings(max_examples=60, deadline=None)
@@ -38,10 +38,12 @@ def lying(draw: st.DrawFn) -> Lying:
     taken_at = BASE + timedelta(minutes=draw(st.integers(0, 600)))
     database = draw(st.sampled_from(DATABASES))
     source = replace(MANIFEST.source, snapshot_at=taken_at, database=database)
-    manifest = draw(st.sampled_from([render_manifest(replace(MANIFEST, source=source))] * 4 + [None, b"{"]))
+    kind = draw(st.sampled_from(KINDS))
+    assert MANIFEST.archive
+    ours = replace(MANIFEST, source=source, archive=replace(MANIFEST.archive, kind=kind))
+    manifest = draw(st.sampled_from([render_manifest(ours)] * 4 + [None, b"{"]))
     if draw(st.booleans()):  # one of ours: behind by an hour at most, or ahead by anything
         says = taken_at + timedelta(minutes=draw(st.sampled_from([0, 0, -1, -59, 1, 300, 500_000])))
-        kind = draw(st.sampled_from(["full", "schema"]))
         name = build_name(database, says, kind=kind, format="plain", compression="none")
     else:
         name = draw(st.sampled_from(["a.sql", "z.dump", "pos_backup_20260230_000000.sql", "pos_backup_latest.sql"]))
@@ -76,9 +78,16 @@ def test_the_latest_by_names_is_the_latest_of_all_that_were_opened(
     lay(folder, archives)
     opened = list_archives(folder)
     assert sorted(found.name for found in opened) == sorted(archive.name for archive in archives)
-    assert chosen("latest", folder) == opened[:1]
-    for database in (*DATABASES, "z"):
-        assert chosen(f"latest:{database}", folder) == [one for one in opened if is_of(one, database)][:1]
+    for database in ("", *DATABASES, "z"):
+        ours = [one for one in opened if not database or is_of(one, database)]
+        choices = [[one for one in ours if one.kind in kinds] for kinds in (WHOLE, ("tables", "data", "schema"), KINDS)]
+        request = f"latest:{database}" if database else "latest"
+        (expected,) = next((some[:1] for some in choices if some), [None])
+        found = next(iter(chosen(request, folder)), None)
+        assert found == expected
+        assert bool(found and remark_on(request, found)) == bool(ours and not choices[0])
+        for kind in KINDS:
+            assert chosen(f"latest:{database}:{kind}", folder) == [one for one in ours if one.kind == kind][:1]
 
 
 @given(
@@ -89,4 +98,4 @@ def test_the_latest_by_names_is_the_latest_of_all_that_were_opened(
 @QUICK
 def test_the_time_in_a_name_is_that_of_the_parsed_name(name: str) -> None:
     parsed = parse_name(name)
-    assert time_in_name(name) == (parsed and parsed.started_at)
+    assert time_and_kind(name) == (parsed and (parsed.started_at, parsed.kind))

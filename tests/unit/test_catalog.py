@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from archives import a_manifest
 
-from backup_lib.catalog import list_archives, resolve
+from backup_lib.catalog import list_archives, remark_on, resolve
 from backup_lib.errors import NoSuchArchiveError, StoreError, UsageError
 from backup_lib.manifest import SUFFIX, render_manifest
 
@@ -171,6 +171,42 @@ def test_a_request_means(folder: Path, requests: list[str], expected: list[str])
     assert [archive.name for archive in resolve(requests, folder)] == expected
 
 
+PARTS = [f"pos_backup_2025010{day}_000000_{kind}.sql" for day, kind in ((5, "tables"), (6, "schema"), (7, "config"))]
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ("latest", "crm_backup_20250104_000000.sql"),
+        ("latest:pos", "pos_backup_20250103_000000.sql"),
+        ("latest:pos:tables", PARTS[0]),
+        ("latest:pos:schema", PARTS[1]),
+        ("latest::config", PARTS[2]),
+        ("latest::full", "crm_backup_20250104_000000.sql"),
+    ],
+)
+def test_the_latest_is_no_part_of_a_database_unless_it_is_asked_for(folder: Path, request_: str, expected: str) -> None:
+    for name in PARTS:
+        put(folder, name)
+    (found,) = resolve([request_], folder)
+    assert (found.name, remark_on(request_, found)) == (expected, "")
+
+
+def test_where_nothing_is_whole_the_latest_is_a_part_and_that_is_said(tmp_path: Path) -> None:
+    put(tmp_path, PARTS[2])
+    (files,) = resolve(["latest"], tmp_path)
+    assert (files.kind, "no full archive, so latest" in remark_on("latest", files)) == ("config", True)
+    put(tmp_path, PARTS[0])
+    (part,) = resolve(["latest:pos"], tmp_path)
+    assert part.name == PARTS[0]
+    assert remark_on("latest:pos", part) == (
+        f"There is no full archive of pos, so latest:pos means the newest of another kind, tables: {PARTS[0]}"
+    )
+    assert remark_on(PARTS[0], part) == ""
+    put(tmp_path, "theirs.sql")  # nothing says that it is less than all
+    assert resolve(["latest"], tmp_path)[0].name == "theirs.sql"
+
+
 def test_all_are_all_the_newest_first(folder: Path) -> None:
     times = [archive.taken_at for archive in resolve(["all"], folder)]
     assert len(times) == 4
@@ -204,6 +240,9 @@ def test_a_name_with_glob_characters_is_found_by_name(tmp_path: Path) -> None:
         ("pos_backup_20250101_000001.sql", "is called pos_backup_20250101_000001.sql", "did you mean pos_backup"),
         ("zzz", "no archive in", "there is crm_backup_20250104_000000.sql, pos"),
         ("latest:pso", "no archive of the database pso", "did you mean pos?"),
+        ("latest:schema", "no archive of the database schema", "latest::schema"),
+        ("latest:pos:data", "no data archive of the database pos", "pgdrill list"),
+        ("latest::config", "holds no config archive", "pgdrill list"),
         ("./nowhere.sql", "does not exist", ""),
     ],
 )
@@ -222,7 +261,7 @@ def test_what_cannot_mean_anything_is_a_usage_error(folder: Path, request_: str)
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("request_", ["latest", "all", "random:1", "latest:pos", "*"])
+@pytest.mark.parametrize("request_", ["latest", "latest::data", "all", "random:1", "latest:pos", "*"])
 def test_a_folder_without_archives_is_never_an_empty_answer(tmp_path: Path, request_: str) -> None:
     put(tmp_path, "README.md")
     with pytest.raises(NoSuchArchiveError, match="holds no archive, only 1 other file"):

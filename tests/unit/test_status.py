@@ -14,6 +14,7 @@ from archives import Shelf
 from receivers import http_receiver
 from test_cli import Pgdrill, pgdrill  # noqa: F401 - a fixture
 
+from backup_lib.archive import KINDS
 from backup_lib.cli.talk import put_json
 from backup_lib.configuration import load_configuration
 from backup_lib.monitor.drift import Measured, check_drift
@@ -85,6 +86,16 @@ def test_without_a_configuration_the_environment_says_what_is_expected(
 ) -> None:
     shelf.put(age_h=60, drill=shelf.drill())
     assert codes(status_of("", env)) == [code]
+
+
+@pytest.mark.parametrize("toml", ["", SHOP])
+def test_parts_and_files_do_not_make_up_for_a_full_archive(shelf: Shelf, toml: str) -> None:
+    for kind in KINDS:
+        shelf.put(age_h=60 if kind == "full" else 1, kind=kind, drill=shelf.drill())
+    assert codes(status_of(toml)) == ["stale"]
+    for full in [*shelf.folder.glob("*[0-9].sql.gz*")]:
+        full.unlink()
+    assert codes(status_of(toml)) == ["missing"]
 
 
 def test_nothing_to_judge_is_not_well(shelf: Shelf) -> None:
