@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from backup_lib.cli.talk import put, say
+from backup_lib.cli.options import AsJson
+from backup_lib.cli.talk import put, put_json, say
 from backup_lib.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def init(
     ] = Path("pgdrill.toml"),
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: take the defaults.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print it instead of writing it.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a configuration in which every setting is explained; asks four questions at most."""
     from backup_lib.settings_template import Answers, render_template
@@ -31,11 +33,16 @@ def init(
         raise UsageError(f"{file} is there already, and is left as it is", hint="edit it, or name another: --file FILE")
     answers = Answers() if yes or not sys.stdin.isatty() else _ask(Answers())
     text = render_template(answers)
-    if dry_run:
+    if not dry_run:
+        _write(file, text)
+    if as_json:
+        put_json({"path": file, "written": not dry_run, "text": text})
+    elif dry_run:
         typer.echo(text, nl=False)
+    else:
+        put(f"{file} written: read it through, then: pgdrill config check")
+    if dry_run:
         return
-    _write(file, text)
-    put(f"{file} written: read it through, then: pgdrill config check")
     if answers.url_variable:
         say(f"note: it reads the database's URL from the variable {answers.url_variable}; .env is a place for it")
 

@@ -47,6 +47,7 @@ def cron(
     tz: _Zone = None,
     install: _Install = False,
     dry_run: _DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Lines for a crontab; --install puts them into that of this user."""
     from backup_lib.process import run
@@ -54,16 +55,18 @@ def cron(
 
     block = render_cron(_plan(backup, drill, tz), machine_zone=_machine_zone())
     if not install:
-        put(block.rstrip())
+        _put_text("crontab", block, as_json=as_json)
         return
     listed = run(["crontab", "-l"], check=False)  # 1: there is none yet
     if listed.status not in (0, 1) or (listed.status == 1 and "no crontab" not in listed.stderr):
         raise BackupError(f"crontab -l: {listed.stderr.strip()}", hint="see that this user may use cron")
     crontab = replace_block(listed.text, block)
     if dry_run:
-        put(crontab.rstrip())
+        _put_text("crontab", crontab, as_json=as_json)
         return
     run(["crontab", "-"], stdin=crontab.encode())
+    if as_json:
+        put_json({"files": [_file("crontab", crontab, written=True)]})
     say("written to the crontab of this user: crontab -l shows it")
 
 
@@ -78,11 +81,15 @@ def systemd(
     units: Annotated[Path, typer.Option("--units", metavar="FOLDER", help="Where units go.")] = Path(
         "/etc/systemd/system"
     ),
+    as_json: AsJson = False,
 ) -> None:
     """Services and timers; --install writes them, and says how to start them."""
     from backup_lib.timers import render_systemd
 
     files = render_systemd(_plan(backup, drill, tz))
+    if as_json and (not install or dry_run):
+        put_json({"files": [_file(str(units / name), text) for name, text in files.items()]})
+        return
     if not install or dry_run:
         put("\n".join(f"# {units / name}\n{text}" for name, text in files.items()).rstrip())
         return
@@ -90,25 +97,27 @@ def systemd(
         partial = units / f".{name}.partial"
         partial.write_text(text, encoding="utf-8")
         partial.replace(units / name)
-        put(str(units / name))
+        None if as_json else put(str(units / name))
+    if as_json:
+        put_json({"files": [_file(str(units / name), text, written=True) for name, text in files.items()]})
     timers = " ".join(name for name in files if name.endswith(".timer"))
     say(f"start them: systemctl daemon-reload && systemctl enable --now {timers}")
 
 
 @app.command("github")
-def github(*, drill: _DrillAt = None, tz: _Zone = None) -> None:
+def github(*, drill: _DrillAt = None, tz: _Zone = None, as_json: AsJson = False) -> None:
     """A workflow for GitHub: the weekly drill, its evidence kept."""
     from backup_lib.timers import render_github
 
-    put(render_github(_plan(None, drill, tz)).rstrip())
+    _put_text(".github/workflows/restore-drill.yml", render_github(_plan(None, drill, tz)), as_json=as_json)
 
 
 @app.command("gitlab")
-def gitlab(*, drill: _DrillAt = None, tz: _Zone = None) -> None:
+def gitlab(*, drill: _DrillAt = None, tz: _Zone = None, as_json: AsJson = False) -> None:
     """A job for GitLab: the weekly drill, its evidence kept."""
     from backup_lib.timers import render_gitlab
 
-    put(render_gitlab(_plan(None, drill, tz)).rstrip())
+    _put_text(".gitlab-ci.yml", render_gitlab(_plan(None, drill, tz)), as_json=as_json)
 
 
 @app.command("kubernetes")
@@ -118,11 +127,12 @@ def kubernetes(
     drill: _DrillAt = None,
     tz: _Zone = None,
     image: Annotated[str, typer.Option(metavar="IMAGE", help="That of pgdrill's Dockerfile.")] = "pgdrill:0.1.0",
+    as_json: AsJson = False,
 ) -> None:
     """CronJobs for Kubernetes."""
     from backup_lib.timers import render_kubernetes
 
-    put(render_kubernetes(_plan(backup, drill, tz, image=image)).rstrip())
+    _put_text("cronjobs.yaml", render_kubernetes(_plan(backup, drill, tz, image=image)), as_json=as_json)
 
 
 @app.command("run")
@@ -189,6 +199,18 @@ def health(
     else:
         put("\n".join(wrong) or "healthy")
     raise typer.Exit(BackupError.exit_status if wrong else 0)
+
+
+def _put_text(path: str, text: str, *, as_json: bool) -> None:
+    if as_json:
+        put_json({"files": [_file(path, text)]})
+    else:
+        put(text.rstrip())
+
+
+def _file(path: str, text: str, *, written: bool = False) -> dict[str, object]:
+    """:param path: where it belongs."""
+    return {"path": path, "text": text, "written": written}
 
 
 def _configuration() -> Configuration:

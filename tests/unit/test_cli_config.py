@@ -23,6 +23,8 @@ from backup_lib.settings_template import Answers, render_template
 from backup_lib.targets import KnownDsn, Target, choose_targets
 from backup_lib.variables import LENT
 
+UNITS = [f"{task}.{unit}" for task in ("backup", "drill") for unit in ("service", "timer")]
+
 
 class Said(NamedTuple):
     status: int
@@ -356,3 +358,40 @@ def test_several_backups_are_one_document_and_one_that_fails_is_in_it(capsys: py
     assert (told[1]["database"], told[1]["error"]) == ("down", "it is down")
     back_up_each(both[:1], backup, as_json=True)
     assert json.loads(capsys.readouterr().out) == {"database": "shop", "kind": "full"}
+
+
+def test_init_and_the_schedules_are_json_too(tmp_path: Path) -> None:
+    told = json.loads(pgdrill(tmp_path, "init", "--yes", "--json").out)
+    assert (told["path"], told["written"]) == ("pgdrill.toml", True)
+    assert told["text"] == (tmp_path / "pgdrill.toml").read_text()
+    units = tmp_path / "units"
+    units.mkdir()
+    for words, paths in [
+        (("cron", "--tz", "UTC"), ["crontab"]),
+        (("systemd", "--units", str(units), "--install"), [f"{units}/pgdrill-{n}" for n in UNITS]),
+        (("github", "--tz", "UTC"), [".github/workflows/restore-drill.yml"]),
+        (("gitlab",), [".gitlab-ci.yml"]),
+        (("kubernetes",), ["cronjobs.yaml"]),
+    ]:
+        files = json.loads(pgdrill(tmp_path, "schedule", *words, "--json").out)["files"]
+        assert [file["path"] for file in files] == paths
+        assert all("pgdrill" in file["text"] for file in files)
+        assert {file["written"] for file in files} == {words[0] == "systemd"}
+    assert sorted(path.name for path in units.iterdir()) == sorted(f"pgdrill-{name}" for name in UNITS)
+
+
+def test_init_asks_in_a_terminal_and_asks_again_after_a_mistake(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    words = [sys.executable, "-c", "from backup_lib.cli import main; main()", "init"]
+    with subprocess.Popen(words, cwd=tmp_path, env=env, stdin=theirs, stdout=theirs, stderr=theirs) as program:
+        os.close(theirs)
+        os.write(ours, b"tienda\n\nsoon\n20m\n26h\n")  # the third is no duration
+        assert program.wait(30) == 0
+        said = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert said.count("How long may a recovery take?") == 2
+    assert "a duration is wanted" in said
+    assert "pgdrill.toml written" in said
+    written = (tmp_path / "pgdrill.toml").read_text()
+    assert all(line in written for line in ('[databases."tienda"]', 'rto = "20m"', 'rpo = "26h"'))
