@@ -100,8 +100,8 @@ def stream(
 def passthrough(argv: Sequence[str | Path], *, env: Environment | None = None, output: int | None = None) -> int:
     """Run a program that talks to the person itself; call it from the main thread.
 
-    ^C and SIGTERM reach this process alone, see `_popen`. Both are handed on as an interrupt, so that the program
-    clears up after itself.
+    ^C, SIGTERM and SIGHUP reach this process alone, see `_popen`. They are handed on as an interrupt, so that the
+    program clears up after itself.
 
     :param output: file descriptor that both its outputs go to; default this process's own.
     :return: its exit status; negative when a signal ended it.
@@ -118,7 +118,10 @@ def passthrough(argv: Sequence[str | Path], *, env: Environment | None = None, o
 
     with ExitStack() as cleanup:
         # Before it starts: a signal that this process was told to ignore, as a shell's `&` does, it would ignore too.
-        for number in (signal.SIGINT, signal.SIGTERM):
+        numbers = {signal.SIGINT, signal.SIGTERM}
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+            numbers.add(signal.SIGHUP)
+        for number in numbers:
             cleanup.callback(signal.signal, number, signal.signal(number, hand_on))
         program = cleanup.enter_context(_popen(argv, env, subprocess.DEVNULL, output, output))
         cleanup.callback(kill, program)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from types import TracebackType
 
@@ -18,6 +19,7 @@ def main() -> None:
     from backup_lib.cli.configured import hoist_config
     from backup_lib.cli.talk import say, say_error
 
+    _be_interrupted_by(signal.SIGTERM, signal.SIGHUP)
     try:
         app(args=hoist_config(sys.argv[1:]), prog_name="pgdrill")
     except BackupError as exc:
@@ -35,6 +37,13 @@ def main() -> None:
         say(f"error: this is a bug in pgdrill ({type(exc).__name__} in {_place(exc.__traceback__)})")
         say("hint: report it with the command you ran and its output with PGDRILL_DEBUG=1, after reading that through")
         sys.exit(BUG_STATUS)
+
+
+def _be_interrupted_by(*numbers: signal.Signals) -> None:
+    """What ends the process comes as ^C does, so that a command undoes what it began and people are told."""
+    for number in numbers:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, signal.default_int_handler)
 
 
 def _trace_if_asked() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from backup_lib.cli.talk import say
+
 
 class Lazy(TyperCommand):
     """A command's name and its line of help; `load` gives the command itself."""
@@ -36,3 +38,10 @@ class LazyGroup(TyperGroup):
         if isinstance(chosen, Lazy):
             self.commands[args[0]] = chosen.load()
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # typer exits with 130, and says nothing
+            say("error: interrupted before its end")
+            raise

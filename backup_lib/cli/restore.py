@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -136,7 +135,6 @@ def restore(
             jobs=jobs or (os.cpu_count() or 1 if create_database or emergency or resume else 1),
         )
 
-    interrupt_on_sigterm()
     modes: list[Mode] = [mode for mode, asked in zip(MODES, (emergency, resume, rollback), strict=True) if asked]
     if not modes:
         with located(archive or _missing(), backups) as (_, path):
@@ -238,15 +236,6 @@ def located(request: str, backups: str | Path) -> Iterator[tuple[str, Path]]:
         if found.path is None and found.has_manifest:
             path.with_name(found.manifest_name).write_bytes(b"".join(found.store.open_read(found.manifest_name)))
         yield (str(path.absolute()) if found.path else found.name), path
-
-
-def interrupt_on_sigterm() -> None:
-    """So that a restore that is ended in either way undoes what it began."""
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
 
 
 def _what(*, schema_only: bool, data_only: bool) -> What:

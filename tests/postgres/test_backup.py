@@ -269,6 +269,26 @@ def test_a_killed_backup_leaves_no_archive_and_the_next_one_clears_up(
     assert left_in(folder) == [result.name, result.name + SUFFIX]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_told_to_end_clears_up_and_exits_130(
+    server: Server, fresh_database: Callable[..., str], tmp_path: Path, number: signal.Signals
+) -> None:
+    dsn, folder = fresh_database(server), tmp_path / "backups"
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'public.held'::regclass"
+    argv = [sys.executable, "-c", "from backup_lib.cli import main; main()", "backup", "--to", str(folder)]
+    with psycopg.connect(dsn) as holder, psycopg.connect(dsn, autocommit=True) as watcher:
+        watcher.execute("CREATE TABLE public.held (id int)")
+        holder.execute("LOCK TABLE public.held IN ACCESS EXCLUSIVE MODE")
+        with subprocess.Popen(argv, env={**os.environ, "DATABASE_URL": dsn}, stderr=subprocess.PIPE) as program:
+            until = time.monotonic() + 30
+            while watcher.execute(waiting).fetchone() == (0,) and time.monotonic() < until:
+                time.sleep(0.02)
+            program.send_signal(number)
+            _, said = program.communicate(timeout=20)
+    assert (program.returncode, said) == (130, b"error: interrupted before its end\n")
+    assert left_in(folder) == []
+
+
 def test_a_name_that_is_taken_is_never_overwritten(server: Server, shop: str, tmp_path: Path) -> None:
     first = make_backup(shop, tmp_path, now=NOW)
     second = make_backup(shop, tmp_path, now=NOW)
