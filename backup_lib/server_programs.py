@@ -55,7 +55,6 @@ class Programs:
     full_version: str  # 15.18 (Debian 15.18-0+deb12u1): what SHOW server_version prints
     major: int
     origin: Origin
-    features: frozenset[str]  # of icu, libxml, openssl, lz4, "lz4 archives", "zstd archives"
     has_server: bool
     has_client: bool
 
@@ -71,6 +70,11 @@ class Programs:
                 hint=f"pgdrill install-server {self.major} brings a whole set",
             )
         return path
+
+    @property
+    def features(self) -> frozenset[str]:
+        """Of icu, libxml, openssl, lz4, "lz4 archives", "zstd archives"."""
+        return _features(self.bin_dir)
 
     @property
     def env(self) -> dict[str, str]:
@@ -106,17 +110,22 @@ def cache_dir() -> Path:
 
 def find_programs() -> list[Programs]:
     """All sets of programs on this machine, oldest major first, the preferred one of each major first."""
-    found: dict[Path, Programs] = {}
+    return sorted(_each_set(), key=lambda p: p.major)  # stable: they come in order of preference
+
+
+def _each_set() -> Iterator[Programs]:
+    """In order of preference. Each is run to see what it is, so whoever has found the one stops."""
+    found: set[Path] = set()
     for bin_dir, origin in _candidates():
         folder = bin_dir.resolve()
         if folder not in found and (programs := examine(folder, origin)):
-            found[folder] = programs
-    return sorted(found.values(), key=lambda p: p.major)  # stable: candidates come in order of preference
+            found.add(folder)
+            yield programs
 
 
 def server_for(major: int) -> Programs | None:
     """The preferred server programs of exactly this major, if there are any."""
-    return next((p for p in find_programs() if p.major == major and p.has_server), None)
+    return next((p for p in _each_set() if p.major == major and p.has_server), None)
 
 
 def client_for(server_major: int, program: str = "pg_dump") -> Programs:
@@ -124,7 +133,13 @@ def client_for(server_major: int, program: str = "pg_dump") -> Programs:
 
     :raises ServerError: when there is none as new as the server: pg_dump refuses newer servers.
     """
-    have = [p for p in find_programs() if (p.bin_dir / program).is_file()]
+    have = []
+    for programs in _each_set():
+        if (programs.bin_dir / program).is_file():
+            if programs.major == server_major:
+                return programs
+            have.append(programs)
+    have.sort(key=lambda p: p.major)
     for programs in have:
         if programs.major >= server_major:
             return programs
@@ -186,12 +201,12 @@ def _examine_file(path: Path, _mtime_ns: int, origin: Origin) -> Programs | None
         full_version=version[1],
         major=version[2],
         origin=origin,
-        features=_features(path.parent),
         has_server=all((path.parent / name).is_file() for name in ("postgres", "initdb")),
         has_client=all((path.parent / name).is_file() for name in ("pg_dump", "pg_restore")),
     )
 
 
+@cache
 def _features(bin_dir: Path) -> frozenset[str]:
     lacking = _contained(bin_dir / "postgres", _LACKING)
     built_in = set() if lacking is None else _LACKING.keys() - lacking
