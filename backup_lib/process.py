@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
@@ -25,6 +26,8 @@ from backup_lib.errors import ProgramError
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
+_READ_BYTES = 256 << 10
+_NAP_S = 0.001
 _TAIL_BYTES = 4096
 _PROC = Path("/proc")
 _NO_PROCESS = ("Z", "X")  # a zombie's files and sockets are closed already: it owns nothing
@@ -238,8 +241,14 @@ class _Stream:
             self._on_stderr(message)
 
     def _chunks(self, output: IO[bytes]) -> Iterator[bytes]:
-        while self._has_more(output) and (chunk := os.read(output.fileno(), CHUNK_BYTES)):
+        given_bytes, is_wide = 0, _is_wide(output)
+        while self._has_more(output) and (chunk := os.read(output.fileno(), _READ_BYTES)):
             yield chunk
+            given_bytes += len(chunk)
+            # pg_dump writes 4 KiB at a time. Woken for each of them, the two of us would spend more on taking turns
+            # than on the text; a wide pipe holds what it writes in several such naps.
+            if len(chunk) < _READ_BYTES // 2 and given_bytes > CHUNK_BYTES and is_wide:
+                time.sleep(_NAP_S)
         self._all_read = not self._circling
 
     def _has_more(self, output: IO[bytes]) -> bool:
@@ -286,6 +295,10 @@ def _pipe(end: IO[bytes] | None) -> IO[bytes]:
         with suppress(PermissionError):  # the user has all the pipe memory the system grants already
             fcntl.fcntl(end.fileno(), fcntl.F_SETPIPE_SZ, CHUNK_BYTES)
     return end
+
+
+def _is_wide(end: IO[bytes]) -> bool:
+    return hasattr(fcntl, "F_GETPIPE_SZ") and fcntl.fcntl(end.fileno(), fcntl.F_GETPIPE_SZ) >= CHUNK_BYTES
 
 
 @cache
