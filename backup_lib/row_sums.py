@@ -6,14 +6,14 @@ on the way would be believed. So the source's server hashes its rows in the same
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
 
 from backup_lib.manifest import RowSums
-from backup_lib.source import Connection, Table, sum_up
+from backup_lib.source import Connection, Table, count_rows, sum_up
 
 BY_DEFAULT_UP_TO_BYTES = 2 << 30  # of all tables together; one core hashes 2 GiB in about a minute
 _SIZE = """
@@ -22,14 +22,36 @@ WHERE oid = ANY(%s) OR oid = 'pg_largeobject'::regclass
 """
 # By name: a restore may order an inheritance child's columns anew. A generated column is the restoring server's work.
 _COLUMNS = """
-SELECT attrelid::bigint, array_agg(attname::text ORDER BY attname COLLATE "C") FROM pg_attribute
+SELECT attrelid::bigint, array_agg(attname::text ORDER BY attname COLLATE "C"),
+       array_agg(atttypid::bigint ORDER BY attname COLLATE "C")
+FROM pg_attribute
 WHERE attrelid = ANY(%s) AND attnum > 0 AND NOT attisdropped AND attgenerated = '' GROUP BY attrelid
 """
+# A hash is the seed of the next column's, so that values are bound to their row and place. Of these types, by oid, no
+# two values hash alike but by chance: hashint8extended folds a bigint's halves, so one half comes again by itself.
+# Others are hashed as text, by the type's own function: a cast may be anybody's. NULL is no other value's text.
+_INTEGER = "hashint4extended(({0} IS NULL)::int4, hashint4extended(coalesce({0}, 0)::int4, {1}))"
+_BIGINT = (
+    "hashint4extended(({0} IS NULL)::int4, hashint4extended((coalesce({0}, 0) >> 32)::int4, "
+    "hashint8extended(coalesce({0}, 0), {1})))"
+)
+_STRING = "hashtextextended(coalesce('=' || {0}, '') COLLATE \"C\", {1})"
+_AS_TEXT = "hashtextextended(coalesce(textin(%s({0})), '') COLLATE \"C\", {1})"
+_HASHES = {21: _INTEGER, 23: _INTEGER, 20: _BIGINT, 25: _STRING, 1043: _STRING} | {
+    oid: _AS_TEXT % output
+    for oid, output in {
+        16: "boolout", 17: "byteaout", 114: "json_out", 700: "float4out", 701: "float8out", 1082: "date_out",
+        1114: "timestamp_out", 1184: "timestamptz_out", 1700: "numeric_out", 2950: "uuid_out", 3802: "jsonb_out",
+    }.items()
+}  # fmt: skip
+# The rest of the row at once, which takes twice as long; and what is too many for expressions within expressions.
+_RECORD = 'hashtextextended(textin(record_out(ROW({0}))) COLLATE "C", {1})'
+_MOST_NESTED = 100
 _LARGE_OBJECTS = """
 SELECT coalesce(sum(hashtextextended(oid::text || ' ' || md5(lo_get(oid)) COLLATE "C", 0)), 0)::text
 FROM pg_largeobject_metadata
 """
-_PROBE = "SELECT hashtextextended('pgdrill' COLLATE \"C\", 0)::text"
+_PROBE = "SELECT hashtextextended('pgdrill, by columns' COLLATE \"C\", hashint8extended(1, 0))::text"
 
 
 def is_cheap(conn: Connection, tables: Sequence[Table]) -> bool:
@@ -37,19 +59,40 @@ def is_cheap(conn: Connection, tables: Sequence[Table]) -> bool:
     return row is not None and row[0] <= BY_DEFAULT_UP_TO_BYTES
 
 
-def sum_rows(conn: Connection, tables: Sequence[Table]) -> dict[int, int]:
+class Summed(NamedTuple):
+    """Of one table's own rows."""
+
+    rows: int
+    total: int  # of their hashes
+
+
+def probe(conn: Connection) -> str:
+    """The same where the same rows have the same sums: by this way of summing up, on this kind of machine."""
+    row = conn.execute(_PROBE).fetchone()
+    return row[0] if row is not None else ""
+
+
+def sum_rows(conn: Connection, tables: Sequence[Table]) -> dict[int, Summed]:
     """By oid, of ordinary tables, their own rows only.
 
     :param conn: a pinned session. It is left as it was.
     """
     stored = [t for t in tables if t.kind == "r" and t.countable and t.readable and not t.is_member]
-    columns: dict[int, list[str]] = dict(conn.execute(_COLUMNS, [[table.oid for table in stored]]).fetchall())
-    sums: dict[int, int] = {}
+    found = conn.execute(_COLUMNS, [[table.oid for table in stored]]).fetchall()
+    columns = {oid: list(zip(names, types, strict=True)) for oid, names, types in found}
+    sums: dict[int, Summed] = {}
     for table in stored:
         total = _sum(conn, table, columns.get(table.oid, []))
         if total is not None:
             sums[table.oid] = total
     return sums
+
+
+def count_and_sum(conn: Connection, tables: Sequence[Table]) -> tuple[dict[int, int], dict[int, Summed]]:
+    """As `source.count_rows` and `sum_rows`, with each row read once."""
+    sums = sum_rows(conn, tables)
+    left = [table for table in tables if table.oid not in sums]
+    return {oid: summed.rows for oid, summed in sums.items()} | count_rows(conn, left), sums
 
 
 def sum_large_objects(conn: Connection) -> str | None:
@@ -66,12 +109,11 @@ def sum_large_objects(conn: Connection) -> str | None:
     return row[0] if row is not None else None
 
 
-def _sum(conn: Connection, table: Table, columns: Iterable[str]) -> int | None:
-    """None where the server cannot: the text of a row has no room, or a type's function needs a search_path."""
-    row = sql.SQL(", ").join(sql.Identifier("t", column) for column in columns)
-    query = sql.SQL(
-        'SELECT coalesce(sum(pg_catalog.hashtextextended(ROW({})::text COLLATE "C", 0)), 0) FROM ONLY {} t'
-    ).format(row, sql.Identifier(table.schema, table.name))
+def _sum(conn: Connection, table: Table, columns: Sequence[tuple[str, int]]) -> Summed | None:
+    """None where the server cannot: a text has no room, or a type's function needs a search_path."""
+    query = sql.SQL("SELECT count(*), coalesce(sum({}), 0) FROM ONLY {} t").format(
+        _hash_of_row(columns), sql.Identifier(table.schema, table.name)
+    )
     try:
         with conn.transaction(force_rollback=True):
             conn.execute("SET LOCAL lc_monetary = 'C'")  # every server has it
@@ -82,10 +124,19 @@ def _sum(conn: Connection, table: Table, columns: Iterable[str]) -> int | None:
         if exc.sqlstate is None:
             raise
         return None
-    return int(found[0]) if found is not None else None
+    return Summed(int(found[0]), int(found[1])) if found is not None else None
 
 
-def by_label(conn: Connection, sums: dict[int, int], tables: Sequence[Table]) -> RowSums:
+def _hash_of_row(columns: Sequence[tuple[str, int]]) -> sql.Composable:
+    nested = [(name, oid) for name, oid in columns if oid in _HASHES][:_MOST_NESTED]
+    hashed: sql.Composable = sql.SQL("0")
+    for name, oid in nested:
+        hashed = sql.SQL(_HASHES[oid]).format(sql.Identifier("t", name), hashed)
+    rest = sql.SQL(", ").join(sql.Identifier("t", name) for name, oid in columns if (name, oid) not in nested)
+    return sql.SQL(_RECORD).format(rest, hashed) if len(nested) < len(columns) or not columns else hashed
+
+
+def by_label(conn: Connection, sums: Mapping[int, Summed], tables: Sequence[Table]) -> RowSums:
     """As the manifest keeps them; a partitioned table only where all its partitions have theirs."""
     parents = {table.oid: table.parents for table in tables}
     lacking = {table.oid for table in tables if table.has_rows and table.oid not in sums}
@@ -96,9 +147,8 @@ def by_label(conn: Connection, sums: dict[int, int], tables: Sequence[Table]) ->
                 lacking.add(oid)
                 above.append(oid)
     labels = {table.label for table in tables if table.oid in lacking}
-    totals = sum_up(sums, tables)
-    row = conn.execute(_PROBE).fetchone()
+    totals = sum_up({oid: summed.total for oid, summed in sums.items()}, tables)
     return RowSums(
-        probe=row[0] if row is not None else "",
+        probe=probe(conn),
         sums={label: str(total) for label, total in sorted(totals.items()) if label not in labels},
     )

@@ -77,7 +77,7 @@ class SnapshotDump:
         self._lock = lock
         self._keys = keys  # to prove that what was encrypted can be opened
         self._counting: Future[dict[int, int]] | None = None
-        self._summing: Future[dict[int, int] | None] | None = None
+        self._sums: dict[int, row_sums.Summed] | None = None  # not asked for, or not begun
         self._large_objects: str | None = None
         self._sums_rows = independent_content  # None: where it is cheap
         self._sequences = read_values(source.conn)
@@ -180,7 +180,6 @@ class SnapshotDump:
 
         An archive of a part promises its tables with what belongs to them; one of mere data no object at all.
         """
-        sums = self._summing.result() if self._summing is not None else None
         counts = self._agreed_counts(inventory)
         self._agree_on_sequences(inventory)
         catalog, traits = self._describing.result()
@@ -200,7 +199,7 @@ class SnapshotDump:
             },
             kind=self._scope.kind,
             lint=lint,
-            row_sums=self._row_sums(sums),
+            row_sums=self._row_sums(),
             definitions=self._definitions() if self._scope.kind == "data" or not self._scope.is_whole else None,
         )
 
@@ -250,22 +249,24 @@ class SnapshotDump:
             )
         return sum_up(counts, tables)
 
-    def _sum_rows(self) -> dict[int, int] | None:
-        """None where it was not asked for, or costs too much to be done unasked."""
+    def _count_rows(self) -> dict[int, int]:
+        """Where rows are summed up, they are counted on the way."""
         conn, tables = self._source.conn, self._scope.tables
         wanted = self._sums_rows if self._sums_rows is not None else row_sums.is_cheap(conn, tables)
         if not wanted or self._scope.kind == "schema":
-            return None
+            return self._source.count_rows(tables)
+        self._sums = row_sums.sum_rows(conn, tables)
         if self._scope.is_whole:
             self._large_objects = row_sums.sum_large_objects(conn)
-        return row_sums.sum_rows(conn, tables)
+        left = [table for table in tables if table.oid not in self._sums]
+        return {oid: summed.rows for oid, summed in self._sums.items()} | self._source.count_rows(left)
 
-    def _row_sums(self, sums: dict[int, int] | None) -> RowSums | None:
+    def _row_sums(self) -> RowSums | None:
         """Without tables that were truncated or rewritten meanwhile: snapshots do not hide that."""
-        if sums is None:
+        if self._sums is None:
             return None
         changed = {table.oid for table in self._source.changed(self._scope.tables)}
-        kept = {oid: total for oid, total in sums.items() if oid not in changed}
+        kept = {oid: summed for oid, summed in self._sums.items() if oid not in changed}
         by_label = row_sums.by_label(self._source.conn, kept, self._scope.tables)
         return replace(by_label, large_objects=self._large_objects)
 
@@ -281,9 +282,8 @@ class SnapshotDump:
 
     def _start_counting(self) -> Future[dict[int, int]]:
         if self._counting is None:
-            self._counting = self._beside.submit(self._source.count_rows, self._scope.tables)
             self._describing = self._beside.submit(self._describe)
-            self._summing = self._beside.submit(self._sum_rows)
+            self._counting = self._beside.submit(self._count_rows)
         return self._counting
 
     @contextmanager

@@ -61,7 +61,7 @@ def examine(
     if dump is None:
         raise ValueError("nothing was read from the archive, so there is nothing to examine")
     if facts.level == "restore":  # asks for the counts alone
-        counts, catalog, traits, environment = _look(connect, databases, is_cluster=dump.scope == "cluster")
+        counts, catalog, traits, environment, _ = _look(facts, connect, databases)
         return Restored(
             server_version=sandbox.server_version,
             inventory=_NOT_DUMPED,
@@ -77,11 +77,9 @@ def examine(
         needs_quotes = partial(_need_quotes, connection)
         options = shape_of(dump, facts.promised, needs_quotes=needs_quotes, rows_only=rows_only).options()
     with ThreadPoolExecutor(1, thread_name_prefix="pgdrill-count") as beside:
-        looked = beside.submit(_look, connect, databases, is_cluster=dump.scope == "cluster")
-        summed = beside.submit(_sum_rows, facts, connect, databases[-1])
+        looked = beside.submit(_look, facts, connect, databases)
         inventory, definitions = dump_again(sandbox, connect, databases, options, dump, jobs=jobs)
-        counts, catalog, traits, environment = looked.result()
-        sums = summed.result()
+        counts, catalog, traits, environment, sums = looked.result()
     restored = Restored(
         server_version=sandbox.server_version,
         inventory=inventory,
@@ -121,38 +119,47 @@ def _need_quotes(connection: psycopg.Connection[tuple[object, ...]], names: Sequ
 
 
 def _look(
-    connect: Connect, databases: list[str], *, is_cluster: bool
-) -> tuple[dict[str, int], tuple[str, ...], Traits, Environment]:
+    facts: Facts, connect: Connect, databases: list[str]
+) -> tuple[dict[str, int], tuple[str, ...], Traits, Environment, RowSums | None]:
     """By SQL; of several databases the last one's environment, which no manifest promises anyway."""
+    dump = facts.archived.inventory
     counts: dict[str, int] = {}
     catalog: list[str] = []
     traits: Traits = {}
+    sums: RowSums | None = None
     for database in databases:
         with closing(connect(database)) as connection:
             source.pin(connection)
-            prefix = f"{database}." if is_cluster else ""
-            counts.update({prefix + table: rows for table, rows in source.row_counts(connection).items()})
+            prefix = f"{database}." if dump is not None and dump.scope == "cluster" else ""
+            environment = source.environment(connection)
+            counted, sums = _count_rows(facts, connection, environment)
+            counts.update({prefix + table: rows for table, rows in counted.items()})
             identities, of_these = source.described_catalog(connection)
             catalog += identities
             traits |= of_these
-            environment = source.environment(connection)
-    return counts, tuple(catalog), traits, environment
+    return counts, tuple(catalog), traits, environment, sums
 
 
-def _sum_rows(facts: Facts, connect: Connect, database: str) -> RowSums | None:
-    """None where another server would rightly give other sums, or the manifest has none."""
-    manifest = facts.manifest
-    if manifest is None or manifest.row_sums is None or facts.is_cross_major:
-        return None
-    with closing(connect(database)) as connection:
-        source.pin(connection)
-        if source.environment(connection).encoding != manifest.environment.encoding:
-            return None
-        tables = source.list_tables(connection)
-        there = row_sums.by_label(connection, row_sums.sum_rows(connection, tables), tables)
-        if manifest.row_sums.large_objects is not None:
-            there = replace(there, large_objects=row_sums.sum_large_objects(connection))
-    return there if there.probe == manifest.row_sums.probe else None
+def _count_rows(
+    facts: Facts, connection: source.Connection, environment: Environment
+) -> tuple[dict[str, int], RowSums | None]:
+    """By label; and their sums, where the manifest has some that this server would make too."""
+    tables = source.list_tables(connection)
+    promised = facts.manifest.row_sums if facts.manifest is not None else None
+    if (
+        promised is None
+        or facts.manifest is None
+        or facts.level == "restore"
+        or facts.is_cross_major
+        or environment.encoding != facts.manifest.environment.encoding
+        or row_sums.probe(connection) != promised.probe
+    ):
+        return source.row_counts(connection, tables), None
+    counts, sums = row_sums.count_and_sum(connection, tables)
+    there = row_sums.by_label(connection, sums, tables)
+    if promised.large_objects is not None:
+        there = replace(there, large_objects=row_sums.sum_large_objects(connection))
+    return source.sum_up(counts, tables), there
 
 
 def _ask_referee(

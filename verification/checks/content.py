@@ -11,6 +11,7 @@ from verification.findings import excused, not_compared, not_reached, some
 from verification.scope import loaded_through, scope_of, table_label
 
 NAME = "content"
+_OTHER_SUMS = "this server, or this version of pgdrill, sums up otherwise"
 
 
 def check_content(facts: Facts) -> list[Finding]:
@@ -75,7 +76,7 @@ def _summed_up(facts: Facts, restored: Restored, *, blamed: set[str]) -> list[Fi
     if manifest is None or not facts.archived.inventory or not facts.archived.inventory.tables:
         return []
     if manifest.row_sums is None or restored.row_sums is None:
-        why = "the source read its rows once" if manifest.row_sums is None else "this server is of another kind"
+        why = "the source read its rows once" if manifest.row_sums is None else _OTHER_SUMS
         return [not_compared(NAME, f"{why}: that pg_dump altered no value on the way is not proved")]
     promised, there = manifest.row_sums.sums, restored.row_sums.sums
     without = lacked(facts)
