@@ -17,10 +17,12 @@ from backup_lib.bundle import FOLDER, INDEX, is_bundle_name
 from backup_lib.catalog import Found, list_archives
 from backup_lib.errors import BackupError
 from backup_lib.ledger import SUFFIX, Ledger, Standing, digest_stored, read_ledger, write_ledger
-from backup_lib.retention import Action, Candidate, Decision, Policy, decide
+from backup_lib.retention import Action, Candidate, Decision, Policy, StandIn, decide
 from backup_lib.store import LocalStore, Store
+from backup_lib.successors import claim, prove_rewrapped, prove_sound, rewrapped_from
 
 QUARANTINE = "quarantine"
+REPLACED = "replaced"  # what has got another key since
 _SIDECARS = (manifest.SUFFIX, SUFFIX)
 
 
@@ -33,15 +35,24 @@ class Planned:
     reason: str
     standing: Standing
     failure: str = ""
+    folder: str = ""  # inside the place: quarantine, replaced
+    is_uncounted: bool = False  # nobody noted since when it lies there
+
+    @property
+    def label(self) -> str:
+        """Its name, with the folder: the same name may be in several."""
+        return f"{self.folder}/{self.found.name}" if self.folder else self.found.name
 
 
 @dataclass(slots=True, kw_only=True)
 class _Judged:
     found: Found
     ledger: Ledger
-    quarantined: bool
+    folder: str  # quarantine, replaced, or nothing
     standing: Standing
     remark: str = ""
+    successor: Found | None = None
+    stand_in: StandIn | None = None
 
     @property
     def candidate(self) -> Candidate:
@@ -52,8 +63,18 @@ class _Judged:
             database=found.database,
             kind=found.kind,
             standing=self.standing,
-            quarantined_at=(self.ledger.quarantined_at or found.taken_at) if self.quarantined else self._failed_at,
+            quarantined_at=self._aside_since if self.folder else self._failed_at,
+            stand_in=self.stand_in,
         )
+
+    @property
+    def is_copy(self) -> bool:
+        """Set aside by `sync`: what was known of it stayed with the sound copy."""
+        return self.folder == QUARANTINE and not self.ledger.entries
+
+    @property
+    def _aside_since(self) -> datetime | None:
+        return self.ledger.quarantined_at or (None if self.stand_in else self.found.taken_at)
 
     @property
     def _failed_at(self) -> datetime | None:
@@ -70,13 +91,15 @@ def plan_expiry(place: Store, policy: Policy, *, now: datetime) -> list[Planned]
 
     :raises StoreError: when the place cannot be read.
     """
-    judged = [_judge(found, quarantined=False) for found in list_archives(place)]
-    aside = place.under(QUARANTINE)
-    judged += [_judge(found, quarantined=True) for found in (list_archives(aside) if _names(aside) else ())]
+    judged = [_judge(found, "") for found in list_archives(place)]
+    for folder in (QUARANTINE, REPLACED):
+        aside = place.under(folder)
+        judged += [_judge(found, folder) for found in (list_archives(aside, bundled=False) if _names(aside) else ())]
+    _find_successors(judged)
     hashed: set[int] = set()
     while True:
         decisions = decide([item.candidate for item in judged], policy, now=now)
-        decisions = _bundled_together(judged, decisions)
+        decisions = _gone_together(judged, _bundled_together(judged, decisions))
         doubted = [item for item in _relied_on(judged, decisions) if id(item) not in hashed]
         if not doubted:
             break
@@ -98,12 +121,13 @@ def expire(place: Store, policy: Policy, *, now: datetime) -> list[Planned]:
         finish_interrupted(place)
         planned = plan_expiry(place, policy, now=now)
         failures = {name: _delete_bundle(place.under(FOLDER), name) for name in sorted(_bundles_to_go(planned))}
-        return [
+        done = [
             replace(one, failure=failures[one.found.bundle])
             if one.action == "delete" and one.found.bundle
             else _carry_out(place, one, now)
-            for one in planned
+            for one in reversed(planned)  # what was set aside goes before that which stands in for it
         ]
+        return done[::-1]
 
 
 def finish_interrupted(place: Store) -> list[str]:
@@ -114,7 +138,7 @@ def finish_interrupted(place: Store) -> list[str]:
         if is_bundle_name(bundle := index.removesuffix(INDEX)) and not aside.exists(bundle):
             aside.delete(index)
             finished.append(bundle)
-    for store in (place, place.under(QUARANTINE)):
+    for store in (place, place.under(QUARANTINE), place.under(REPLACED)):
         names = _names(store)
         for name in sorted(name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)):
             if name in names:
@@ -135,12 +159,24 @@ def _names(store: Store) -> set[str]:
     return {item.name for item in store.items()}
 
 
-def _judge(found: Found, *, quarantined: bool) -> _Judged:
+def _judge(found: Found, folder: str) -> _Judged:
     ledger = read_ledger(found.store, found.name) if found.has_ledger else Ledger()
     entry = ledger.conclusion(size_bytes=found.size_bytes)
     standing = (entry.standing if entry else None) or "unverified"
     remark = "" if entry or not ledger.entries else "its bytes are not those that were drilled"
-    return _Judged(found=found, ledger=ledger, quarantined=quarantined, standing=standing, remark=remark)
+    return _Judged(found=found, ledger=ledger, folder=folder, standing=standing, remark=remark)
+
+
+def _find_successors(judged: Sequence[_Judged]) -> None:
+    """As names and ledgers tell it, for all that was set aside for another."""
+    there = [(item.found, item.ledger) for item in judged if not item.folder]
+    for item in judged:
+        if item.folder == REPLACED:
+            item.successor = rewrapped_from(item.ledger, there)
+            item.stand_in = claim(item.successor, "no archive here says in its drills that it was made from it")
+        elif item.is_copy:
+            item.successor = next((found for found, _ in there if found.name == item.found.name), None)
+            item.stand_in = claim(item.successor, "no other copy of it is here: pgdrill sync")
 
 
 def _bundled_together(judged: Sequence[_Judged], decisions: Sequence[Decision]) -> list[Decision]:
@@ -159,6 +195,21 @@ def _bundled_together(judged: Sequence[_Judged], decisions: Sequence[Decision]) 
     return together
 
 
+def _gone_together(judged: Sequence[_Judged], decisions: Sequence[Decision]) -> list[Decision]:
+    """What was set aside goes at the latest with that which stands in for it: later nothing could prove it."""
+    going = {item.found.name for item, one in zip(judged, decisions, strict=True) if not item.folder and _goes(one)}
+    return [
+        replace(decision, action="delete", reason=f"set aside, and {item.stand_in.why}, which goes too")
+        if item.stand_in and item.stand_in.is_proved and item.stand_in.name in going
+        else decision
+        for item, decision in zip(judged, decisions, strict=True)
+    ]
+
+
+def _goes(decision: Decision) -> bool:
+    return decision.action == "delete"
+
+
 def _bundles_to_go(planned: Sequence[Planned]) -> set[str]:
     return {one.found.bundle for one in planned if one.action == "delete" and one.found.bundle}
 
@@ -175,13 +226,17 @@ def _delete_bundle(aside: Store, name: str) -> str:
 
 
 def _relied_on(judged: Sequence[_Judged], decisions: Sequence[Decision]) -> Iterator[_Judged]:
-    """The verified archives that stay where others of their database and kind are to be deleted."""
+    """The verified archives that stay where others of their database and kind are to be deleted.
+
+    And those to be deleted since another stands in for them.
+    """
     pairs = list(zip(judged, decisions, strict=True))
-    thinned = {item.candidate.group for item, decision in pairs if decision.action == "delete"}
+    yield from (item for item, decision in pairs if item.stand_in and _goes(decision))
+    thinned = {item.candidate.group for item, decision in pairs if _goes(decision)}
     seen: set[object] = set()
     for item, decision in pairs:  # the newest first, as the catalog lists them
         group = item.candidate.group
-        if item.standing != "verified" or item.quarantined or decision.action != "keep" or group not in thinned:
+        if item.standing != "verified" or item.folder or decision.action != "keep" or group not in thinned:
             continue
         if isinstance(item.found.store, LocalStore) or group not in seen:
             yield item
@@ -190,6 +245,10 @@ def _relied_on(judged: Sequence[_Judged], decisions: Sequence[Decision]) -> Iter
 
 def _prove(item: _Judged) -> None:
     """Believe the ledger no longer, but the bytes."""
+    if item.successor:
+        proof = prove_sound(item.successor) if item.is_copy else prove_rewrapped(item.found, item.successor)
+        item.stand_in = proof
+        return
     try:
         size_bytes, sha256 = digest_stored(item.found.store, item.found.name)
     except BackupError as exc:
@@ -203,7 +262,14 @@ def _prove(item: _Judged) -> None:
 
 def _planned(item: _Judged, decision: Decision) -> Planned:
     reason = f"{decision.reason}; {item.remark}" if item.remark else decision.reason
-    return Planned(found=item.found, action=decision.action, reason=reason, standing=item.standing)
+    return Planned(
+        found=item.found,
+        action=decision.action,
+        reason=reason,
+        standing=item.standing,
+        folder=item.folder,
+        is_uncounted=item.stand_in is not None and item.ledger.quarantined_at is None,
+    )
 
 
 def _carry_out(place: Store, planned: Planned, now: datetime) -> Planned:
@@ -212,6 +278,9 @@ def _carry_out(place: Store, planned: Planned, now: datetime) -> Planned:
             delete_archive(planned.found.store, planned.found.name, now)
         elif planned.action == "quarantine":
             _set_aside(place, planned.found.name, now)
+        elif planned.is_uncounted:
+            store, name = planned.found.store, planned.found.name
+            write_ledger(store, name, replace(read_ledger(store, name), quarantined_at=now))
     except BackupError as exc:
         return replace(planned, failure=exc.message)
     return planned

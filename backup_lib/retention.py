@@ -40,6 +40,15 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StandIn:
+    """What took the place of an archive that was set aside for it: its old key's file, or a copy that was damaged."""
+
+    name: str  # of the archive that stands in; empty where there is none
+    is_proved: bool
+    why: str  # it is, or is not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One archive, as far as retention has to know it."""
 
@@ -48,7 +57,8 @@ class Candidate:
     database: str | None
     kind: str | None
     standing: Standing
-    quarantined_at: datetime | None = None  # UTC; None: it lies among the others
+    quarantined_at: datetime | None = None  # UTC; None: it lies among the others, or nobody noted since when not
+    stand_in: StandIn | None = None  # None: it was not set aside for another
 
     @property
     def group(self) -> Group | None:
@@ -97,11 +107,13 @@ def _beyond_judging(candidate: Candidate, now: datetime) -> str | None:
 
 def _decide_group(ordered: Sequence[_Dated], policy: Policy) -> Iterator[tuple[Candidate, Action, str]]:
     """:param ordered: archives of one database and kind, the newest first."""
-    verified = [dated for dated in ordered if dated[1].standing == "verified" and not dated[1].quarantined_at]
+    verified = [dated for dated in ordered if dated[1].standing == "verified" and not _is_aside(dated[1])]
     newest = verified[0][0] if verified else None
     kept = dict(_kept_verified(verified, policy))
     for taken_at, candidate in ordered:
-        if candidate.quarantined_at and candidate.standing == "verified":
+        if candidate.stand_in:
+            yield (candidate, *_of_replaced(candidate.stand_in, candidate.quarantined_at, newest, policy))
+        elif candidate.quarantined_at and candidate.standing == "verified":
             yield candidate, "keep", "in quarantine, but verified since: move it back"
         elif candidate.quarantined_at:
             yield (candidate, *_of_quarantined(candidate.quarantined_at, newest, policy))
@@ -113,6 +125,10 @@ def _decide_group(ordered: Sequence[_Dated], policy: Policy) -> Iterator[tuple[C
             yield candidate, "keep", reason
         else:
             yield candidate, "delete", _why_expired(taken_at, newest, policy)
+
+
+def _is_aside(candidate: Candidate) -> bool:
+    return candidate.quarantined_at is not None or candidate.stand_in is not None
 
 
 def _kept_verified(verified: Sequence[_Dated], policy: Policy) -> Iterator[tuple[str, str]]:
@@ -168,6 +184,20 @@ def _of_quarantined(since: datetime, newest: datetime | None, policy: Policy) ->
     if served > timedelta(days=policy.quarantine_days):
         return "delete", f"in quarantine since {since:%Y-%m-%d}, and newer ones were verified"
     return "keep", f"in quarantine since {since:%Y-%m-%d}, for {policy.quarantine_days} days at least"
+
+
+def _of_replaced(
+    stand_in: StandIn, since: datetime | None, newest: datetime | None, policy: Policy
+) -> tuple[Action, str]:
+    """Its time counts as that of one in quarantine; but that alone is not enough."""
+    if not stand_in.is_proved:
+        return "keep", f"set aside, and {stand_in.why}"
+    if since is None:
+        return "keep", f"set aside; its {policy.quarantine_days} days count from the first prune that sees it"
+    served = newest - since if newest else timedelta(0)
+    if served > timedelta(days=policy.quarantine_days):
+        return "delete", f"set aside since {since:%Y-%m-%d}, and {stand_in.why}"
+    return "keep", f"set aside since {since:%Y-%m-%d}, for {policy.quarantine_days} days at least"
 
 
 def _why_expired(taken_at: datetime, newest: datetime | None, policy: Policy) -> str:

@@ -19,9 +19,10 @@ from backup_lib.chunks import Digest, peek
 from backup_lib.codec import Wrapping, open_packed
 from backup_lib.encryption import Keys, Lock, Opened, Seal, decrypt
 from backup_lib.errors import DamagedArchiveError, StoreError, UsageError, WrongKeyError
+from backup_lib.expiry import REPLACED
 from backup_lib.ledger import Ledger, digest_stored, read_ledger, write_ledger
 from backup_lib.manifest import Encryption, Manifest, parse_manifest, render_manifest
-from backup_lib.staging import REPLACED, STAGE, abandon, clear, finish_interrupted, lock_prefix, put_in_place
+from backup_lib.staging import STAGE, abandon, clear, finish_interrupted, lock_prefix, put_in_place
 from backup_lib.store import Store
 
 _OLD_SUFFIXES = (".age", ".enc", ".aes", ".openssl")

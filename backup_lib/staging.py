@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 from backup_lib import ledger, manifest
 from backup_lib.archive import name_prefix, parse_name
 from backup_lib.bundle import Bundle
-from backup_lib.expiry import delete_archive
+from backup_lib.expiry import REPLACED, delete_archive
 from backup_lib.ledger import digest_stored
 from backup_lib.manifest import parse_manifest
 from backup_lib.store import LocalStore, Store
 
-REPLACED = "replaced"
 STAGE = ".rewrapping"
 FILES = ("", ledger.SUFFIX, manifest.SUFFIX)  # in the order in which they are put in place
 

@@ -98,7 +98,7 @@ def prune(
         put_json({"dry_run": dry_run, "archives": [_describe(item) for item in planned]})
     else:
         _put(planned, dry_run=dry_run)
-    note(*(f"{item.found.name}: {item.failure}" for item in planned if item.failure), _sum_up(planned, dry_run=dry_run))
+    note(*(f"{item.label}: {item.failure}" for item in planned if item.failure), _sum_up(planned, dry_run=dry_run))
     _warn(planned)
     if any(item.failure for item in planned):
         raise typer.Exit(BackupError.exit_status)
@@ -121,7 +121,7 @@ def _put(planned: Sequence[Planned], *, dry_run: bool) -> None:
     rows = [
         (
             "failed" if item.failure else _WORDS[item.action],
-            item.found.name,
+            item.label,
             render_size(item.found.size_bytes),
             f"{item.reason}; but {item.failure}" if item.failure else item.reason,
         )

@@ -21,12 +21,13 @@ from backup_lib.cli.app import app
 from backup_lib.codec import open_text
 from backup_lib.encryption import NO_KEYS, Keys, Lock, Seal
 from backup_lib.errors import BackupError, DamagedArchiveError, WrongKeyError
+from backup_lib.expiry import REPLACED
 from backup_lib.ledger import SUFFIX as LEDGER
 from backup_lib.ledger import digest_stored, read_ledger, write_ledger
 from backup_lib.manifest import SUFFIX, parse_manifest, render_manifest
 from backup_lib.places import open_place
 from backup_lib.rewrap import plan_rewrap, rewrap
-from backup_lib.staging import REPLACED, finish_interrupted
+from backup_lib.staging import finish_interrupted
 from backup_lib.store import LocalStore, Store
 
 pyrage = pytest.importorskip("pyrage")
