@@ -128,7 +128,6 @@ class ForeignKey:
     and checked, which others on the referenced table need not wait for."""
 
     table: Table
-    referenced: Table
     names: tuple[bytes, bytes]  # of both tables, as written
     add: bytes
     validate: bytes
@@ -142,7 +141,6 @@ def split_foreign_key(entry: EntryStart, text: bytes) -> ForeignKey | None:
         return None
     return ForeignKey(
         table=parse_table(found[2]),
-        referenced=parse_table(found[4]),
         names=(found[2], found[4]),
         add=text.rstrip().removesuffix(b";") + b" NOT VALID;",
         validate=found[1] + b" VALIDATE CONSTRAINT " + found[3],

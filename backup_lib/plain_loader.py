@@ -243,14 +243,16 @@ class Loader:
     def _check_keys(self) -> None:
         """Look at the rows of the foreign keys made so far, all tables side by side."""
         unchecked, self._unchecked = self._unchecked, []
-        for entry, key, made in unchecked:  # each waits for its making, since that is earlier work on its table
+        # Each waits for its making, since that is earlier work on its table. Of the referenced one it reads the rows
+        # under a lock that lets others check that table's own keys.
+        for entry, key, made in unchecked:
             check = partial(self._check_key, entry=entry, key=key, made=made)
             weight = self._loaded.get(key.table, 0)
-            self._submit(check, entry.label, {key.table}, {key.referenced}, weight=weight, of=key.table)
+            self._submit(check, entry.label, {key.table}, weight=weight, of=key.table)
 
     def _check_key(self, connection: Connection, *, entry: EntryStart, key: ForeignKey, made: Future[bool]) -> None:
         if made.result() and not self._execute(connection, key.validate, entry):
-            connection.execute(key.drop)
+            self._execute(connection, key.drop, entry)  # wants both tables alone, so it may meet another check
 
     def _define(self, connection: Connection, entry: EntryStart, text: bytes, state: dict[bytes, bytes]) -> None:
         for name, value in state.items():

@@ -11,13 +11,15 @@ import psycopg
 
 from verification.restoring import Connect
 
-# Partitions come with the root of their tree. Largest first, so that no connection is left with one at the end.
+# Partitions come with the root of their tree. What takes longest comes first, so that no connection is left with one at
+# the end: an index's expression is computed for each row of the sample, then the largest.
 _TABLES = b"""
 SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
     AND n.nspname NOT LIKE E'pg\\\\_%' AND n.nspname <> 'information_schema'
-ORDER BY (SELECT sum(pg_catalog.pg_relation_size(p.relid)) FROM pg_catalog.pg_partition_tree(c.oid) p) DESC NULLS LAST,
+ORDER BY EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indexprs IS NOT NULL) DESC,
+    (SELECT sum(pg_catalog.pg_relation_size(p.relid)) FROM pg_catalog.pg_partition_tree(c.oid) p) DESC NULLS LAST,
     pg_catalog.pg_relation_size(c.oid) DESC
 """
 

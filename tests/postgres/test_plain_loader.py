@@ -185,6 +185,24 @@ def test_a_foreign_key_with_orphans_is_refused_whole(
     assert ("jefa",) in names
 
 
+def test_keys_in_a_circle_that_all_have_orphans_are_each_refused(
+    server: Server, fresh_database: Callable[..., str], psql: Callable[..., None], pg_dump: PgDump, tmp_path: Path
+) -> None:
+    """Each of their checks looks at the next one's table, and each that fails wants two tables alone."""
+    source, target = fresh_database(server), fresh_database(server)
+    ring = range(6)
+    tables = [f"CREATE TABLE t{n} (id int PRIMARY KEY, next int); INSERT INTO t{n} VALUES (1, 1);" for n in ring]
+    keys = [f"ALTER TABLE t{n} ADD CONSTRAINT k{n} FOREIGN KEY (next) REFERENCES t{(n + 1) % 6};" for n in ring]
+    psql(server, source, "".join([*tables, *keys]).encode())
+    text = b"".join(read(pg_dump(server, source, tmp_path / "a.sql")))
+    report = load(target, [text.replace(b"\n1\t1\n", b"\n1\t7\n")], jobs=4)
+    assert sorted((error.entry, error.sqlstate) for error in report.errors) == [
+        (f"FK CONSTRAINT public.t{n} k{n}", "23503") for n in ring
+    ]
+    with psycopg.connect(target) as connection:
+        assert connection.execute("SELECT conname FROM pg_constraint WHERE contype = 'f'").fetchall() == []
+
+
 @pytest.mark.parametrize("jobs", [1, 4])
 def test_a_foreign_key_to_a_table_that_is_not_there_is_refused_by_the_server(
     server: Server, fresh_database: Callable[..., str], psql: Callable[..., None], pg_dump: PgDump, tmp_path: Path,
