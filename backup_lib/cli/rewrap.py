@@ -145,7 +145,7 @@ def _put(outcomes: Sequence[_Outcome], *, dry_run: bool, keep: bool) -> None:
     put(_sum_up(outcomes, dry_run=dry_run))
     changed = _changed(outcomes)
     if changed and keep and not dry_run:
-        say("note: the old ones lie in replaced/, and the old key opens them still; delete them when none needs them")
+        say("note: the old ones lie in replaced/, and the old key opens them still: pgdrill prune deletes them in time")
     if any(outcome.plan and not outcome.plan.authenticated for outcome in changed):
         say(
             "note: openssl enc authenticates nothing, so that nobody altered those before is not proved by this: "

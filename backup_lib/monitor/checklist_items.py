@@ -14,7 +14,7 @@ from backup_lib.expiry import plan_expiry
 from backup_lib.ledger import digest_stored, read_ledger
 from backup_lib.monitor.archives import read_promise
 from backup_lib.monitor.known import ArchiveView, DrillView
-from backup_lib.monitor.problem import CLOCK_SKEW, Problem, command
+from backup_lib.monitor.problem import CLOCK_SKEW, Problem, Value, command
 from backup_lib.monitor.records import Objective
 from backup_lib.monitor.series import Series
 from backup_lib.monitor.status import Status
@@ -24,7 +24,6 @@ from backup_lib.retention import Policy
 Period = Literal["daily", "weekly", "monthly"]
 # proved: seen to be so; failed: seen not to be so; unproved: could not be seen; person: no program can.
 State = Literal["proved", "failed", "unproved", "person"]
-Value = str | int | float | datetime | None
 
 _AGAIN = {"weekly": timedelta(days=7), "monthly": timedelta(days=31)}  # how old a drill may be
 
@@ -330,7 +329,7 @@ def _wrong(problems: Sequence[Problem]) -> Iterator[Seen]:
         yield Seen(
             state="failed" if problem.severity == "problem" else "unproved",
             key="problem",
-            values={"code": problem.code, "message": problem.message},
+            values={**problem.values, "code": problem.code, "text": problem.key, "message": problem.message},
             next=problem.hint,
         )
 

@@ -11,7 +11,8 @@ from importlib.resources import files
 from typing import Literal
 
 from backup_lib.monitor.checklist import Checklist
-from backup_lib.monitor.checklist_items import Seen, Value
+from backup_lib.monitor.checklist_items import Seen
+from backup_lib.monitor.problem import Value
 
 Language = Literal["en", "es"]
 _UNITS = {"days": 86400, "hours": 3600, "minutes": 60}
@@ -52,11 +53,11 @@ def render_markdown(checklist: Checklist, language: Language) -> str:
 
 
 def render_seen(seen: Seen, language: Language) -> str:
-    if seen.key == "problem":
-        message = str(seen.values["message"])
-        return message if language == "en" else f"{texts(language)['problems'][str(seen.values['code'])]} ({message})"
+    if seen.key == "problem" and language == "en":
+        return str(seen.values["message"])
     told = {name: _figure(name, value, language) for name, value in seen.values.items()}
-    return texts(language)["found"][seen.key].format(**told)
+    text = texts(language)["problems"][told["text"]] if seen.key == "problem" else texts(language)["found"][seen.key]
+    return text.format(**told)
 
 
 def _next(seen: Seen, language: Language) -> str:

@@ -78,6 +78,7 @@ def _fall(what: str, newest: Measured, now: float, usual: float, percent: int, u
         message=f"{newest.name} has {now:,.0f} {unit}, {1 - now / usual:.0%} less than its history's median "
         f"of {usual:,.0f}; a fall of {percent}% is allowed",
         hint=f"see what is missing: {command('show', newest.address)}",
+        values={"archive": newest.name, f"now_{unit}": now, f"usual_{unit}": usual, "percent": percent},
     )
 
 
@@ -99,6 +100,7 @@ def _emptied(
             message=f"in {newest.name} {'these tables are' if len(emptied) > 1 else 'a table is'} empty that "
             f"had rows before: {some(emptied)}",
             hint="see who emptied it; where that is meant, name it in status.may_empty",
+            values={"archive": newest.name, "tables": ", ".join(emptied)},
         )
 
 

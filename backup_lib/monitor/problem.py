@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Literal
 
 Verdict = Literal["ok", "problem", "unknown"]
+Value = str | int | float | datetime | None
 # Clocks of two machines may differ by so much before that is said.
 CLOCK_SKEW = timedelta(minutes=5)
 
@@ -21,6 +22,13 @@ class Problem:
     message: str
     hint: str  # what to do next; a command where there is one
     severity: Literal["problem", "unknown"] = "problem"
+    variant: str = ""  # where one code has several texts in another language
+    values: dict[str, Value] = field(default_factory=dict)  # what stands in these; a suffix is the unit
+
+    @property
+    def key(self) -> str:
+        """Of the texts in other languages."""
+        return f"{self.code}-{self.variant}" if self.variant else self.code
 
 
 def command(*words: str) -> str:

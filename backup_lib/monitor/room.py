@@ -33,7 +33,7 @@ class PlaceStatus:
 
 def unreadable(location: str, message: str, hint: str) -> PlaceStatus:
     """A place of which nothing can be said."""
-    problem = Problem(code="unread", severity="unknown", message=message, hint=hint)
+    problem = Problem(code="unread", severity="unknown", message=message, hint=hint, values={"reason": message})
     return PlaceStatus(
         location=location,
         archives=None,
@@ -63,6 +63,12 @@ def judge_room(
                 message=f"{location} has {free_bytes:,} bytes free; {rounds} more backups of all that lies there "
                 f"take {wanted_bytes:,}",
                 hint=f"free some: {command('prune', '--backups', location, '--dry-run')}",
+                values={
+                    "place": location,
+                    "free_bytes": free_bytes,
+                    "rounds": rounds,
+                    "wanted_bytes": wanted_bytes,
+                },
             )
         )
     return PlaceStatus(

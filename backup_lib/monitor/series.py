@@ -52,16 +52,15 @@ def judge(group: Group, known: Known, limits: Limits, settings: StatusSettings, 
     newest = past[0] if past else None
     verified = next((archive for archive in past if known.standing(archive) == "verified"), None)
     drilled = last_drill(known.archives)
-    what = f"{group[1]} archive of {group[0]}"
     problems = [*faults.of_clocks(known, drilled, now), *faults.of_copies(known, past)]
     notes: list[str] = []
     usual_bytes = None
     if newest is None:
-        problems += faults.of_none(what, known)
+        problems += faults.of_none(group, known)
     else:
         problems += faults.of_newest(newest, known, drilled[1].drill_id if drilled else "")
         if known.expected:
-            problems += faults.of_ages(what, newest, verified, known, known.expected, limits, now)
+            problems += faults.of_ages(group, newest, verified, known, known.expected, limits, now)
         else:
             notes.append("it is not configured, so its age is not judged")
         drift = check_drift(

@@ -187,7 +187,9 @@ def _tasks(configuration: Configuration, now: datetime) -> tuple[tuple[TaskStatu
     try:
         state = read_state(Path(configuration.settings.schedule.state))
     except BackupError as exc:
-        trouble = Problem(code="unread", severity="unknown", message=exc.message, hint=exc.hint)
+        trouble = Problem(
+            code="unread", severity="unknown", message=exc.message, hint=exc.hint, values={"reason": exc.message}
+        )
         return (), (trouble,)
     return tuple(_task(task, state.get(task.name), configuration, now) for task in tasks), ()
 
@@ -197,7 +199,10 @@ def _task(task: Task, last: Run | None, configuration: Configuration, now: datet
     grace_s = configuration.settings.status.grace_s
     wrong = check_health([task], {task.name: last}, now, grace_s=grace_s) if last else []
     again = f"run it now: pgdrill schedule once {task.name}"
-    problems = [Problem(code="schedule", message=sentence, hint=again) for sentence in wrong]
+    problems = [
+        Problem(code="schedule", message=sentence, hint=again, values={"task": task.name, "reason": sentence})
+        for sentence in wrong
+    ]
     if last and (last.ended_at or last.due_at) > now + CLOCK_SKEW:
         at = last.ended_at or last.due_at
         problems.append(
@@ -205,6 +210,8 @@ def _task(task: Task, last: Run | None, configuration: Configuration, now: datet
                 code="future",
                 message=f"the last run of {task.name} is noted at {at:%Y-%m-%d %H:%M} UTC, which is in the future",
                 hint="see which clock was wrong: timedatectl",
+                variant="run",
+                values={"task": task.name, "at": at},
             )
         )
     return TaskStatus(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import re
@@ -280,7 +281,7 @@ def test_each_problem_and_each_thing_seen_has_its_words() -> None:
     monitor = ROOT / "backup_lib" / "monitor"
     source = "".join((monitor / name).read_text() for name in ("faults.py", "room.py", "status.py", "drift.py"))
     codes = set(re.findall(r'code="([\w-]+)"', source)) | {"size-fell", "rows-fell"}
-    assert codes == texts("es")["problems"].keys()
+    assert codes <= texts("es")["problems"].keys()
     guide = (ROOT / "docs" / "guides" / "monitoring.md").read_text()
     assert [code for code in codes if f"`{code}`" not in guide] == []
     said = set(re.findall(r'"([a-z]+(?:-[a-z]+)*)"', (monitor / "checklist_items.py").read_text()))
@@ -292,8 +293,86 @@ def test_a_problem_is_told_in_spanish_with_commands_as_they_are(shelf: Shelf) ->
     text = render_text(checklist("daily"), "es")
     assert "Lista de control diaria de respaldos" in text
     assert "[ ] Verificar la fecha de creación: FALLÓ" in text
-    assert "el respaldo más reciente es más viejo de lo permitido" in text
+    assert "el respaldo más reciente de shop (full) es del 2026-11-21 21:00 UTC, hace 2 días; se permiten" in text
     assert "siguiente: pgdrill schedule health; pgdrill backup --database shop --kind full" in text
+
+
+VARIANTS = {"", "series", "empty", "unread", "drill", "run"}
+ENGLISH = re.compile(r"\b(the|is|are|of|has|was|in)\b")
+
+
+def ail(shelf: Shelf, what: str) -> None:
+    """One thing that is wrong; what the names of these cases say."""
+    if what == "missing":
+        shelf.folder.mkdir(exist_ok=True)
+    elif what == "future":
+        shelf.put(age_h=-50)
+    elif what == "size-differs":
+        shelf.put(age_h=7)
+        next(shelf.folder.glob("*.sql.gz")).write_bytes(b"")
+    elif what == "manifest-damaged":
+        shelf.put(age_h=7)
+        next(shelf.folder.glob("*.manifest.json")).write_bytes(b"{}")
+    elif what == "emptied":
+        for age_h in range(7, 7 + 24 * 6, 24):
+            shelf.put(age_h=age_h, rows={"public.ventas": 0 if age_h == 7 else 900, "public.otras": 5})
+    elif what == "size-fell":
+        for age_h in range(7, 7 + 24 * 6, 24):
+            shelf.put(age_h=age_h, size=10 if age_h == 7 else 1_000_000)
+    elif what == "rows-fell":
+        for age_h in range(7, 7 + 24 * 6, 24):
+            shelf.put(age_h=age_h, rows={"public.ventas": 1 if age_h == 7 else 90_000})
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("missing", "no hay ningún respaldo de shop (full) en"),
+        ("future", "está en el futuro: no se cuenta"),
+        ("size-differs", "mide 0 B y su manifiesto promete 1000 B"),
+        ("manifest-damaged", "nada dice qué debe contener el respaldo"),
+        ("emptied", "hay tablas vacías que antes tenían filas: public.ventas"),
+        ("size-fell", "mide 10 B, mucho menos de lo usual, 976,6 KiB; se permite que baje un "),
+        ("rows-fell", "tiene 1 filas, muchas menos de lo usual, 90.000;"),
+    ],
+)
+def test_a_problem_is_told_in_spanish_with_its_figures_and_without_english(shelf: Shelf, what: str, told: str) -> None:
+    ail(shelf, what)
+    done = checklist("daily")
+    assert done.exit_status == 1
+    text = render_text(done, "es")
+    assert told in text
+    assert ENGLISH.findall(text.replace(str(shelf.folder), "")) == []
+
+
+def test_each_problem_gives_what_its_spanish_text_wants() -> None:
+    """Each place in the source that makes one, whether or not a test comes by there."""
+    checked = set()
+    for name in ("faults.py", "room.py", "status.py", "drift.py"):
+        for made in ast.walk(ast.parse((ROOT / "backup_lib" / "monitor" / name).read_text())):
+            if isinstance(made, ast.Call) and isinstance(made.func, ast.Name) and made.func.id == "Problem":
+                given = {one.arg: one.value for one in made.keywords}
+                code = given["code"]
+                if not isinstance(code, ast.Constant):
+                    continue
+                variants = strings(given["variant"]) & VARIANTS if "variant" in given else {""}
+                for key in (f"{code.value}-{variant}".rstrip("-") for variant in variants):
+                    assert fields(texts("es")["problems"][key]) <= values_of(given.get("values")), key
+                    checked.add(key)
+    assert texts("es")["problems"].keys() - checked == {"size-fell", "rows-fell"}  # made from one f-string; run above
+
+
+def strings(node: ast.expr) -> set[str]:
+    return {str(part.value) for part in ast.walk(node) if isinstance(part, ast.Constant)}
+
+
+def values_of(node: ast.expr | None) -> set[str]:
+    if node is None:
+        return set()
+    if isinstance(node, ast.Name):  # the one that all problems of a drill share
+        return {"archive", "drill", "ended_at"}
+    named = {"database", "kind"} if "_named" in ast.unparse(node) else set()
+    return strings(node) | named
 
 
 def test_a_name_cannot_tick_a_line_of_the_record(shelf: Shelf) -> None:
