@@ -13,6 +13,7 @@ from backup_lib.variables import LENT
 
 if TYPE_CHECKING:
     from backup_lib.configuration import Configuration
+    from backup_lib.store import Store
 
 FILE_VARIABLE = "PGDRILL_CONFIG"
 FILES = ("pgdrill.toml", ".env")
@@ -92,3 +93,20 @@ def load() -> Configuration:
     from backup_lib.configuration import load_configuration
 
     return load_configuration(os.environ, Path.cwd())
+
+
+def awaits_first_backup(place: Store) -> bool:
+    """Whether it is a folder that nobody has made yet, and the one where a configured backup will go.
+
+    Any other folder that is not there is a mistake of whoever named it.
+    """
+    from backup_lib.monitor.expected import expected_groups, places_of
+    from backup_lib.places import open_place
+    from backup_lib.store import LocalStore
+
+    if not isinstance(place, LocalStore) or place.folder.exists():
+        return False
+    configuration = load()
+    expected = expected_groups(configuration, None)
+    places = [open_place(where) for where in places_of(configuration, expected, None)] if expected else []
+    return place.folder.absolute() in [one.folder.absolute() for one in places if isinstance(one, LocalStore)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from backup_lib.cli.announced import announced, note
+from backup_lib.cli.configured import awaits_first_backup
 from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups
 from backup_lib.cli.talk import put, put_json, render_columns, render_size, say
 
@@ -44,6 +45,11 @@ def rotate(
     from backup_lib.rotation import plan_rotation
 
     place = open_place(backups)
+    if awaits_first_backup(place):
+        sentence = f"nothing there yet: the first backup makes {place.location}"
+        note(sentence)
+        put_json({"dry_run": dry_run, "archives": []}) if as_json else put(sentence)
+        return
     place.items()  # a place that is not there is said before anything is locked, and so made
     act = plan_rotation if dry_run else rotate_place
     packed = act(place, older_than_days=older_than, now=datetime.now(UTC))

@@ -124,6 +124,7 @@ def _each() -> tuple[list[str], list[str]]:
     from datetime import UTC, datetime
 
     from backup_lib.cli.configured import load
+    from backup_lib.concern import some
     from backup_lib.monitor.status import examine
 
     status = examine(load(), now=datetime.now(UTC))
@@ -135,6 +136,10 @@ def _each() -> tuple[list[str], list[str]]:
         if status.foreign:
             hint = f"of {', '.join(status.foreign[:3])} nothing says the database: pgdrill verify latest"
         raise NoSuchArchiveError("; ".join(lacking) or "no archive is expected or there", hint=hint)
+    if status.foreign:
+        left_out = f"left out, since nothing says of which database: {some(status.foreign)}"
+        say(f"note: {left_out}; by name they are drilled: pgdrill verify NAME")
+        note(left_out)
     return found, lacking
 
 

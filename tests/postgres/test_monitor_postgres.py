@@ -75,6 +75,9 @@ def test_a_scheduled_night_leaves_each_database_backed_up_drilled_and_well(
         '[schedule]\nconfig = "30 2 * * 0"\nrotate = "0 4 1 * *"\n[files]\npaths = ["compose.yaml"]\n'
     )
     assert pgdrill("verify", "--each").returncode == 10
+    early = pgdrill("schedule", "once", "rotate")  # before there is anything
+    assert (early.returncode, early.stdout.count("nothing there yet")) == (0, 3), early
+    assert pgdrill("rotate", "--backups", "typo").returncode == 3
     ran = pgdrill("schedule", "once", "backup")
     assert ran.returncode == 0, ran.stderr
     kept = {place: [p.name for p in (tmp_path / place).glob("*.sql.gz")] for place in ("a", "b", "c")}
@@ -83,8 +86,12 @@ def test_a_scheduled_night_leaves_each_database_backed_up_drilled_and_well(
     ran = pgdrill("schedule", "once", "config")
     assert (ran.returncode, len(list((tmp_path / "c").glob("files_backup_*_config.tar.gz")))) == (0, 1), ran
     assert pgdrill("schedule", "once", "rotate").returncode == 0
+    foreign = tmp_path / "a" / "nightly.sql"
+    foreign.write_text("--\n-- PostgreSQL database dump\n--\n")
     ran = pgdrill("schedule", "once", "drill")
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "left out, since nothing says of which database: nightly.sql" in ran.stderr
+    foreign.unlink()
     told = json.loads(pgdrill("status", "--json").stdout)
     assert (told["exit_status"], [one["verdict"] for one in told["series"]]) == (0, ["ok", "ok", "ok"])
     assert {(one["kind"], one["verified"]["standing"]) for one in told["series"]} == {

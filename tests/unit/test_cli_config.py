@@ -395,3 +395,21 @@ def test_init_asks_in_a_terminal_and_asks_again_after_a_mistake(tmp_path: Path) 
     assert "pgdrill.toml written" in said
     written = (tmp_path / "pgdrill.toml").read_text()
     assert all(line in written for line in ('[databases."tienda"]', 'rto = "20m"', 'rpo = "26h"'))
+
+
+@pytest.mark.parametrize("command", ["prune", "rotate"])
+def test_a_configured_folder_that_no_backup_has_made_yet_is_no_failure(tmp_path: Path, command: str) -> None:
+    """A schedule begins with whatever is due first; a mistyped folder is still a mistake."""
+    toml = tmp_path / "pgdrill.toml"
+    toml.write_text('[backup]\ndir = "kept"\n[databases.pos]\nurl = "postgresql://u@h/pos"\n')
+    said = pgdrill(tmp_path, command)
+    assert (said.status, "nothing there yet" in said.out) == (0, True)
+    assert json.loads(pgdrill(tmp_path, command, "--backups", str(tmp_path / "kept"), "--json").out)["archives"] == []
+    assert not (tmp_path / "kept").exists()
+    mistyped = pgdrill(tmp_path, command, "--backups", "kpet")
+    assert (mistyped.status, "kpet does not exist" in mistyped.err) == (3, True)
+    (tmp_path / "kept").write_text("")
+    assert pgdrill(tmp_path, command).status == 3
+    toml.unlink()
+    assert pgdrill(tmp_path, command, BACKUP_DIR="there").status == 3  # nothing says that a backup will ever go there
+    assert pgdrill(tmp_path, command, BACKUP_DIR="there", DATABASE_URL="postgresql://u@h/pos").status == 0
