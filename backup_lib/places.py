@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from backup_lib.bundle import is_bundle_name, open_bundle
 from backup_lib.errors import UsageError
+from backup_lib.monthly_tar import is_monthly_tar, open_monthly_tar
 from backup_lib.object_store import SCHEMES, open_object_store
 from backup_lib.store import LocalStore, Store
 
@@ -37,4 +38,4 @@ def open_place(place: str | Path | Store) -> Store:
 def _open_folder(path: Path) -> Store:
     if is_bundle_name(path.name) and path.is_file():
         return open_bundle(LocalStore(path.parent), path.name)
-    return LocalStore(path)
+    return (open_monthly_tar(path) if is_monthly_tar(path) else None) or LocalStore(path)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def list_archives(*, backups: Backups = DEFAULT_PLACE, as_json: AsJson = False) -> None:
     """List the archives, the newest first."""
     from backup_lib import catalog
+    from backup_lib.monthly_tar import monthly_tars
 
     try:
         found = catalog.list_archives(backups, by_name=True)  # of our own names none is opened: a place can be far away
@@ -56,6 +57,8 @@ def list_archives(*, backups: Backups = DEFAULT_PLACE, as_json: AsJson = False) 
         for archive in found
     ]
     put(render_columns(("archive", "size", "taken at", "database", "kind", "", "last drill"), rows, right=[1]))
+    for path in monthly_tars(Path(backups)) if "://" not in backups else ():
+        say(f"note: {path} packs archives that are not listed here: pgdrill list --backups {path}")
 
 
 def show(
