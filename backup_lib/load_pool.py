@@ -22,6 +22,8 @@ class LoadPool:
     """`jobs` threads. Nobody waits inside one for somebody else's work, so none is ever idle while work may run."""
 
     def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+        self._running = 0
         self._threads = ThreadPoolExecutor(jobs, thread_name_prefix="pgdrill-load")
         self._lock = Lock()
         self._ready: list[_Work] = []
@@ -40,6 +42,11 @@ class LoadPool:
             future.add_done_callback(lambda _: self._one_less(work))
         self._one_less(work)
         return work.future
+
+    def helpers(self) -> int:
+        """How many of the jobs one that runs may count as its own, since no other work needs them now."""
+        with self._lock:
+            return max(0, self._jobs - self._running - len(self._ready)) // max(1, self._running)
 
     def close(self) -> None:
         """Let what runs end; drop what does not run yet."""
@@ -61,9 +68,16 @@ class LoadPool:
             if not self._ready:
                 return
             work = heappop(self._ready)
+            self._running += 1
         try:
             work.run()
         except BaseException as exc:  # noqa: BLE001 - it belongs to whoever asks for the result
+            self._end_one()
             work.future.set_exception(exc)
         else:
+            self._end_one()
             work.future.set_result(None)
+
+    def _end_one(self) -> None:
+        with self._lock:
+            self._running -= 1

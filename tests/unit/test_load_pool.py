@@ -66,3 +66,28 @@ def test_closing_drops_what_has_not_begun() -> None:
     pool.close()
     never.set_result(None)
     assert (ran, waiting.done()) == ([], False)
+
+
+def test_jobs_nobody_needs_are_helpers_of_what_runs() -> None:
+    pool, began, gate = LoadPool(8), [Event(), Event()], Event()
+
+    def hold(number: int) -> None:
+        began[number].set()
+        assert gate.wait(WAIT_S)
+
+    found = []
+    works = []
+    for number in (0, 1):
+        works.append(pool.submit(lambda number=number: hold(number)))  # type: ignore[misc]
+        assert began[number].wait(WAIT_S)
+        found.append(pool.helpers())
+    gate.set()
+    for work in works:
+        work.result(WAIT_S)
+    assert found == [7, 3]
+    pool.close()
+    single = LoadPool(1)
+    helped = list[int]()
+    single.submit(lambda: helped.append(single.helpers())).result(WAIT_S)
+    assert helped == [0]
+    single.close()
