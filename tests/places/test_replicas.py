@@ -120,7 +120,18 @@ def test_a_copy_that_has_rotted_is_found_by_its_bytes_and_mended(here: LocalStor
     assert statuses([here, there], dry_run=True)[there.location] == "damaged"
     assert statuses([here, there])[there.location] == "replaced"
     assert b"".join(there.open_read(OLD)) == DUMP
-    assert names(there.under(QUARANTINE)) == {OLD}
+    aside = there.under(QUARANTINE)
+    assert names(aside) == {OLD}
+
+    put(there, NEW), drill(there, NEW)
+    policy, later = Policy(keep_days=9999), datetime(2025, 3, 2, tzinfo=UTC)
+    expire(there, policy, now=datetime(2025, 1, 2, tzinfo=UTC))  # the first prune that sees it
+    there.replace(OLD, DUMP.replace(b"PostgreSQL", b"PostGreSQL"))
+    expire(there, policy, now=later)
+    assert OLD in names(aside)  # two damaged copies: neither is known to be worse
+    there.replace(OLD, DUMP)
+    expire(there, policy, now=later)
+    assert names(aside) == set()
 
 
 def test_the_first_place_is_no_better_than_the_others(here: LocalStore, beside: LocalStore) -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from backup_lib.cli.app import app
 from backup_lib.codec import open_text
 from backup_lib.encryption import NO_KEYS, Keys, Lock, Seal
 from backup_lib.errors import BackupError, DamagedArchiveError, WrongKeyError
-from backup_lib.expiry import REPLACED
+from backup_lib.expiry import REPLACED, expire
 from backup_lib.ledger import SUFFIX as LEDGER
 from backup_lib.ledger import digest_stored, read_ledger, write_ledger
 from backup_lib.manifest import SUFFIX, parse_manifest, render_manifest
 from backup_lib.places import open_place
+from backup_lib.retention import Policy
 from backup_lib.rewrap import plan_rewrap, rewrap
 from backup_lib.staging import finish_interrupted
 from backup_lib.store import LocalStore, Store
@@ -33,6 +35,7 @@ from backup_lib.store import LocalStore, Store
 pyrage = pytest.importorskip("pyrage")
 
 TEXT = b"--\n-- PostgreSQL database dump\n--\n\n" + b"".join(b"%d\tpapel, tijeras\n" % n for n in range(30_000))
+NEXT = "pos_backup_20260101_020000.sql.gz"
 PLAIN = "pos_backup_20250301_020000.sql.gz"
 PHRASE = "contraseña de prueba"
 
@@ -120,6 +123,19 @@ def test_an_archive_gets_another_key_and_keeps_its_name_its_promise_and_its_stan
     assert read(aside, name, old) == TEXT
     assert parse_manifest(b"".join(aside.open_read(name + SUFFIX))) == before
     assert "already" in run(store, "all", lock, old, both)
+
+    later = datetime(2026, 1, 10, tzinfo=UTC)
+    expire(store, Policy(keep_days=9999), now=datetime(2025, 11, 1, tzinfo=UTC))  # the first prune that sees it
+    put(store, NEXT, gzip.compress(TEXT))
+    drill(store, NEXT)
+    stored = b"".join(store.open_read(name))
+    store.replace(name, stored[:-1] + bytes([stored[-1] ^ 1]))
+    expire(store, Policy(keep_days=9999), now=later)
+    assert read(aside, name, old) == TEXT  # what was made from it is damaged, so it may be all there is
+    store.replace(name, stored)
+    expire(store, Policy(keep_days=9999), now=later)
+    assert list(aside.items()) == []
+    assert read(store, name, new) == TEXT
 
 
 def bucket_of(request: pytest.FixtureRequest) -> Bucket:
