@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 def list_archives(*, backups: Backups = DEFAULT_PLACE, as_json: AsJson = False) -> None:
     """List the archives, the newest first."""
     from backup_lib import catalog
-    from backup_lib.monthly_tar import monthly_tars
 
     try:
         found = catalog.list_archives(backups, by_name=True)  # of our own names none is opened: a place can be far away
@@ -57,8 +56,22 @@ def list_archives(*, backups: Backups = DEFAULT_PLACE, as_json: AsJson = False) 
         for archive in found
     ]
     put(render_columns(("archive", "size", "taken at", "database", "kind", "", "last drill"), rows, right=[1]))
-    for path in monthly_tars(Path(backups)) if "://" not in backups else ():
+    if "://" not in backups:
+        _say_unlisted(Path(backups))
+
+
+def _say_unlisted(folder: Path) -> None:
+    """What the guide's rotation by hand made: the loose archives of months past, and what tar packed of them."""
+    from backup_lib import catalog
+    from backup_lib.bundle import FOLDER
+    from backup_lib.monthly_tar import monthly_tars
+
+    for path in monthly_tars(folder):
         say(f"note: {path} packs archives that are not listed here: pgdrill list --backups {path}")
+    aside = folder / FOLDER
+    if aside.is_dir() and (loose := catalog.list_archives(aside, by_name=True, bundled=False)):
+        count = f"{len(loose)} archive{'s' if len(loose) > 1 else ''}"
+        say(f"note: {aside} holds {count} outside bundles, not listed here: pgdrill list --backups {aside}")
 
 
 def show(

@@ -87,6 +87,13 @@ def test_the_list_names_it_with_the_command_that_looks_into_it(pgdrill: Pgdrill,
     said = pgdrill("list")
     assert said.status == 0
     assert f"pgdrill list --backups {TAR}" in said.err
+    assert "holds 2 archives outside bundles, not listed here: pgdrill list --backups backups/archive" in said.err
+    for path in (packed, *packed.parent.glob("archive/*")):
+        path.unlink()
+    assert pgdrill("list").err == ""
+
+
+def test_what_is_in_it_is_listed_and_shown(pgdrill: Pgdrill, packed: Path) -> None:
     inside = pgdrill("list", "--backups", TAR).out
     assert PACKED in inside
     assert f"in {packed.name}" in inside
