@@ -6,8 +6,8 @@ on the way would be believed. So the source's server hashes its rows in the same
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -47,6 +47,9 @@ _HASHES = {21: _INTEGER, 23: _INTEGER, 20: _BIGINT, 25: _STRING, 1043: _STRING} 
 # The rest of the row at once, which takes twice as long; and what is too many for expressions within expressions.
 _RECORD = 'hashtextextended(textin(record_out(ROW({0}))) COLLATE "C", {1})'
 _MOST_NESTED = 100
+_COLUMNS_PER_QUERY = 400
+
+_Column = tuple[str, int]  # name, type
 _LARGE_OBJECTS = """
 SELECT coalesce(sum(hashtextextended(oid::text || ' ' || md5(lo_get(oid)) COLLATE "C", 0)), 0)::text
 FROM pg_largeobject_metadata
@@ -81,11 +84,26 @@ def sum_rows(conn: Connection, tables: Sequence[Table]) -> dict[int, Summed]:
     found = conn.execute(_COLUMNS, [[table.oid for table in stored]]).fetchall()
     columns = {oid: list(zip(names, types, strict=True)) for oid, names, types in found}
     sums: dict[int, Summed] = {}
-    for table in stored:
-        total = _sum(conn, table, columns.get(table.oid, []))
-        if total is not None:
-            sums[table.oid] = total
+    for chunk in _together(stored, columns):
+        together = _sum(conn, chunk, columns)
+        # One that cannot be summed up must not take the others with it.
+        for part in [together] if together is not None else [_sum(conn, [table], columns) for table in chunk]:
+            sums.update(part or {})
     return sums
+
+
+def _together(tables: Sequence[Table], columns: Mapping[int, Sequence[_Column]]) -> Iterator[list[Table]]:
+    """Tables for one query each, which thousands of small ones would otherwise wait for."""
+    chunk: list[Table] = []
+    width = 0
+    for table in tables:
+        width += 1 + len(columns.get(table.oid, ()))
+        if chunk and width > _COLUMNS_PER_QUERY:
+            yield chunk
+            chunk, width = [], 1 + len(columns.get(table.oid, ()))
+        chunk.append(table)
+    if chunk:
+        yield chunk
 
 
 def count_and_sum(conn: Connection, tables: Sequence[Table]) -> tuple[dict[int, int], dict[int, Summed]]:
@@ -109,25 +127,29 @@ def sum_large_objects(conn: Connection) -> str | None:
     return row[0] if row is not None else None
 
 
-def _sum(conn: Connection, table: Table, columns: Sequence[tuple[str, int]]) -> Summed | None:
+def _sum(
+    conn: Connection, tables: Sequence[Table], columns: Mapping[int, Sequence[_Column]]
+) -> dict[int, Summed] | None:
     """None where the server cannot: a text has no room, or a type's function needs a search_path."""
-    query = sql.SQL("SELECT count(*), coalesce(sum({}), 0) FROM ONLY {} t").format(
-        _hash_of_row(columns), sql.Identifier(table.schema, table.name)
+    query = sql.SQL(" UNION ALL ").join(
+        sql.SQL("SELECT {}::oid::bigint, count(*), coalesce(sum({}), 0) FROM ONLY {} t").format(
+            table.oid, _hash_of_row(columns.get(table.oid, ())), sql.Identifier(table.schema, table.name)
+        )
+        for table in tables
     )
     try:
-        with conn.transaction(force_rollback=True):
+        with conn.transaction(force_rollback=True):  # which gives the locks back as well
             conn.execute("SET LOCAL lc_monetary = 'C'")  # every server has it
-            found: tuple[Any, ...] | None = conn.execute(query).fetchone()
+            return {oid: Summed(rows, int(total)) for oid, rows, total in conn.execute(query)}
     except psycopg.errors.QueryCanceled:
         raise
     except psycopg.Error as exc:
         if exc.sqlstate is None:
             raise
         return None
-    return Summed(int(found[0]), int(found[1])) if found is not None else None
 
 
-def _hash_of_row(columns: Sequence[tuple[str, int]]) -> sql.Composable:
+def _hash_of_row(columns: Sequence[_Column]) -> sql.Composable:
     nested = [(name, oid) for name, oid in columns if oid in _HASHES][:_MOST_NESTED]
     hashed: sql.Composable = sql.SQL("0")
     for name, oid in nested:
