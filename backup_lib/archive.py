@@ -125,6 +125,7 @@ _PACKED = {
     b"\xfd7zXZ\x00": ("compressed by xz", "unxz"),
     b"\x04\x22\x4d\x18": ("compressed by lz4", "unlz4"),
 }
+_OPENSSL_SUFFIXES = (".enc", ".aes", ".openssl")
 _INNER_BYTES = 16 * 1024
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -168,6 +169,11 @@ def detect(head: bytes, *, name: str = "archive") -> Content:
         raise DamagedArchiveError(
             f"{name} is UTF-16 text: the shell it was written through changed its bytes",
             hint="PowerShell's > does that; let pg_dump write the file itself: pg_dump --file=NAME",
+        )
+    if b"\0" in inner and name.endswith(_OPENSSL_SUFFIXES):
+        raise DamagedArchiveError(
+            f"{name} does not begin as openssl enc writes: its first bytes are altered, or it was told -nosalt",
+            hint="take another archive, or try: openssl enc -d -nosalt -aes-256-cbc -in ARCHIVE -out PLAIN",
         )
     if b"\0" in inner:
         raise DamagedArchiveError(

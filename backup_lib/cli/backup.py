@@ -77,7 +77,7 @@ def backup(
         typer.Option("--name", metavar="NAME", help="With --kind config: what its archives are called; default files."),
     ] = None,
     tables: Annotated[
-        _Names, typer.Option("--table", metavar="NAME", help="Only this table, a name or glob; repeatable.")
+        _Names, typer.Option("--table", "-t", metavar="NAME", help="Only this table, a name or glob; repeatable.")
     ] = None,
     schemas: Annotated[
         _Names, typer.Option("--schema", metavar="NAME", help="Only this schema, a name or glob; repeatable.")

@@ -38,7 +38,7 @@ def restore(
     ] = None,
     tables: Annotated[
         list[str] | None,
-        typer.Option("--table", metavar="NAME", help="Only this table with all that is its own; a glob; repeatable."),
+        typer.Option("--table", "-t", metavar="NAME", help="Only this table, all that is its own; a glob; repeatable."),
     ] = None,
     schema_only: Annotated[bool, typer.Option("--schema-only", help="Definitions, no rows.")] = False,
     data_only: Annotated[bool, typer.Option("--data-only", help="Rows and sequence values, no definitions.")] = False,

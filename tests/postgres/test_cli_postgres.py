@@ -83,7 +83,7 @@ def test_a_backup_is_listed_shown_and_verified(pgdrill: Pgdrill, dsn: str, tmp_p
         pytest.param(["--format", "custom"], id="custom"),
         pytest.param(["--format", "tar"], id="tar"),
         pytest.param(["--compress", "zstd"], id="zstd"),
-        pytest.param(["--table", "peop*"], id="table"),
+        pytest.param(["-t", "peop*"], id="table"),
         pytest.param(["--kind", "schema"], id="schema"),
     ],
 )

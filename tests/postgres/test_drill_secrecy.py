@@ -58,7 +58,10 @@ def table(server: Server, fresh_database: Callable[..., str]) -> str:
 
 def says_no_value(record: Record, reports: Path) -> None:
     assert record.verdict == "failed", told(record)
-    for file in write_evidence(reports, record).iterdir():
+    folder = write_evidence(reports, record)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    for file in folder.iterdir():
+        assert file.stat().st_mode & 0o777 == 0o600
         for value in (CANARY, "45104510"):
             assert value not in file.read_text(), f"{file.name}: {told(record)}"
 

@@ -170,3 +170,11 @@ def test_a_directorys_digest_is_what_sha256sum_of_its_sorted_lines_gives() -> No
     text = f"{'cd' * 32}  4  3000.dat.gz\n{'ab' * 32}  3  toc.dat\n"
     assert directory_digest(files) == (7, hashlib.sha256(text.encode()).hexdigest())
     assert directory_digest(reversed(files)) == directory_digest(files)
+
+
+def test_an_openssl_file_without_its_salt_is_called_that() -> None:
+    with pytest.raises(
+        DamagedArchiveError, match=r"b\.sql\.gz\.enc does not begin as openssl enc writes.*-nosalt"
+    ) as said:
+        detect(bytes(range(256)) * 4, name="b.sql.gz.enc")
+    assert "openssl enc -d -nosalt" in str(said.value.hint)

@@ -26,7 +26,8 @@ def write_evidence(reports: Path, record: Record) -> Path:
     folder = reports / record.drill_id
     partial = reports / f".{record.drill_id}.partial-{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    reports.mkdir(mode=0o700, parents=True, exist_ok=True)  # what a drill found is not for every account
+    partial.mkdir(mode=0o700)
     try:
         _write(partial / RECORD, render_record(record))
         _write(partial / "report.html", render_html(record).encode())
@@ -59,7 +60,7 @@ def _sum_lines(folder: Path) -> Iterable[str]:
 
 def _write(path: Path, data: bytes) -> None:
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
