@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ def main() -> None:
     from backup_lib.cli.configured import hoist_config
     from backup_lib.cli.talk import say, say_error
 
+    # What the driver logs of a connection that an interruption left behind is nothing to act on; -v shows it.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     _be_interrupted_by(signal.SIGTERM, signal.SIGHUP)
     try:
         app(args=hoist_config(sys.argv[1:]), prog_name="pgdrill")

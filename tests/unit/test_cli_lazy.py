@@ -41,3 +41,14 @@ def test_a_command_imports_what_it_needs(words: list[str], unwanted: list[str]) 
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(("words", "said"), [(["list"], False), (["-v", "list"], True)])
+def test_what_the_driver_logs_is_for_those_who_ask(words: list[str], *, said: bool) -> None:
+    code = (
+        f"import logging, sys\nfrom backup_lib.cli import main\nsys.argv = {['pgdrill', *words, '--backups', 'nowhere']!r}\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "logging.getLogger('psycopg').warning('a connection was left')"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ("a connection was left" in run.stderr) is said
