@@ -77,7 +77,7 @@ def plan_rewrap(found: Found, lock: Lock, keys: Keys, new_keys: Keys) -> Rewrapp
     head, chunks = peek(found.store.open_read(found.name), HEAD_BYTES)
     program = encryption_of(head)
     name = _new_name(found.name, encrypted=program is not None)
-    if program == "age" and (reason := _has_key(found, head, chunks, lock)):
+    if program == "age" and (reason := _has_key(found, lock)):
         return Rewrapping(found=found, name=name, was="age", authenticated=True, reason=reason)
     opened = _open(head, chunks, keys, found)
     return Rewrapping(found=found, name=name, was=opened.how, authenticated=opened.authenticated)
@@ -136,7 +136,7 @@ def _new_name(name: str, *, encrypted: bool) -> str:
     return f"{name}.age"
 
 
-def _has_key(found: Found, head: bytes, chunks: Iterator[bytes], lock: Lock) -> str:
+def _has_key(found: Found, lock: Lock) -> str:
     """Why an age file needs no new key; nothing when it does, or that cannot be told."""
     if lock.recipients:
         facts = _promised(found)
@@ -144,7 +144,7 @@ def _has_key(found: Found, head: bytes, chunks: Iterator[bytes], lock: Lock) -> 
         same = encryption is not None and set(encryption.recipients) == set(lock.recipients)
         return "it is encrypted for these recipients already" if same else ""
     try:
-        decrypt(head, chunks, Keys(passphrase=lock.passphrase), name=found.name)
+        decrypt(*peek(found.store.open_read(found.name), HEAD_BYTES), Keys(passphrase=lock.passphrase), name=found.name)
     except WrongKeyError:
         return ""
     return "this passphrase opens it already"

@@ -37,7 +37,7 @@ pyrage = pytest.importorskip("pyrage")
 TEXT = b"--\n-- PostgreSQL database dump\n--\n\n" + b"".join(b"%d\tpapel, tijeras\n" % n for n in range(30_000))
 NEXT = "pos_backup_20260101_020000.sql.gz"
 PLAIN = "pos_backup_20250301_020000.sql.gz"
-PHRASE = "contraseña de prueba"
+PHRASE, OTHER_PHRASE = "contraseña de prueba", "otra frase de prueba"
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +156,18 @@ def test_a_drill_of_other_bytes_does_not_speak_for_the_new_archive(
     size_bytes, _ = digest_stored(store, name)  # two age files of one size: the size alone must not be believed
     assert read_ledger(store, name).conclusion(size_bytes=size_bytes) is None
     assert not (tmp_path / REPLACED).exists()
+
+
+def test_one_passphrase_takes_the_place_of_another(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    old, new = Keys(passphrase=PHRASE), Keys(passphrase=OTHER_PHRASE)
+    name = put_archive(store, Lock(passphrase=PHRASE))
+    lock = Lock(passphrase=new.passphrase)
+    assert run(store, name, lock, old, new) == ""
+    assert read(store, name, new) == TEXT
+    with pytest.raises(WrongKeyError):
+        read(store, name, old)
+    assert run(store, name, lock, old, new) == "this passphrase opens it already"
 
 
 @pytest.mark.parametrize("options", [(), ("-md", "md5"), ("-pbkdf2",), ("-pbkdf2", "-iter", "100000")], ids=" ".join)
