@@ -116,7 +116,7 @@ def test_a_client_is_of_the_servers_major_or_the_next_newer(
     programs_of: ProgramsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only_some = [programs_of(14), programs_of(16), programs_of(18)]
-    monkeypatch.setattr("backup_lib.server_programs.find_programs", lambda: only_some)
+    monkeypatch.setattr("backup_lib.server_programs._each_set", lambda: iter(only_some))
     assert [client_for(major).major for major in (13, 14, 15, 16, 17, 18)] == [14, 14, 16, 16, 18, 18]
 
 

@@ -71,7 +71,9 @@ def test_catalog_and_counts_are_the_same_after_a_restore(
     execute(original, "REASSIGN OWNED BY dueña TO postgres", "DROP OWNED BY dueña, lectora")
     execute(restored, "REASSIGN OWNED BY dueña TO postgres", "DROP OWNED BY dueña, lectora", "DROP ROLE dueña, lectora")
     without_traits = {identity for identity in objects if identity not in traits}
-    assert {identity.partition(" ")[0] for identity in without_traits} <= {"user", "large"}
+    assert {identity.partition(" ")[0] for identity in without_traits} <= {"user", "large", "type"}
+    # Of all types a multirange alone is not described: its owner is whoever made it, in 14 to 16.
+    assert all("range" in identity for identity in without_traits if identity.startswith("type "))
     assert {"table", "index", "view", "function", "sequence", "type", "aggregate", "collation"} <= kinds
 
 
