@@ -23,6 +23,7 @@ from backup_lib.errors import DamagedArchiveError
 from backup_lib.store import LocalStore
 
 _NAME = re.compile(r"(?:.+_)?archive_[0-9]{6}\.(?:tar\.gz|tgz)")
+_TOC = "toc.dat"  # in a tar archive of pg_dump's
 _BROKEN = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
@@ -52,14 +53,15 @@ def is_monthly_tar(path: Path) -> bool:
 
 
 def monthly_tars(folder: Path) -> list[Path]:
-    """Those in a folder that hold anything."""
-    return [path for path in sorted(folder.glob("*archive_*")) if is_monthly_tar(path) and open_monthly_tar(path)]
+    """Those in a folder that hold anything. Only the beginning of each is unpacked, where pg_dump has its `toc.dat`."""
+    named = [path for path in sorted(folder.glob("*archive_*")) if is_monthly_tar(path)]
+    return [path for path in named if (first := next(_members(path), None)) and first.name != _TOC]
 
 
 def open_monthly_tar(path: Path) -> Bundle | None:
     """None when it is no tar file of files, or one of pg_dump's: then it is an archive itself."""
     members = {member.name: member for member in _members(path)}
-    return Bundle(Unpacked(path.parent), path.name, members) if members and "toc.dat" not in members else None
+    return Bundle(Unpacked(path.parent), path.name, members) if members and _TOC not in members else None
 
 
 def _members(path: Path) -> Iterator[Member]:
