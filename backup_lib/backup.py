@@ -19,11 +19,11 @@ from backup_lib.snapshot_dump import Progress, SnapshotDump
 from backup_lib.source import open_source
 from backup_lib.store import LocalStore, Store
 
-# Inside custom and directory archives. Level 1 of gzip for the same reason as in `codec`.
+# Inside custom and directory archives. Level 1 for the same reason as in `codec`.
 _COMPRESS: Mapping[Compression, tuple[str, ...]] = {
     "none": ("--compress=0",),
     "gzip": ("--compress=1",),
-    "zstd": ("--compress=zstd:3",),  # from 16 on, where built in; else pg_dump says so
+    "zstd": ("--compress=zstd:1",),  # from 16 on, where built in; else pg_dump says so
 }
 
 

@@ -318,7 +318,7 @@ def _popen(
     log.debug("run: %s", " ".join([*(f"{name}=***" for name in sorted(env or {})), shlex.join(words)]))
     merged = {**os.environ, **(env or {})}
     try:
-        return subprocess.Popen(
+        program = subprocess.Popen(
             words,
             env={name: value for name, value in merged.items() if value is not None},
             stdin=stdin,
@@ -331,6 +331,18 @@ def _popen(
         raise ProgramError(
             f"{words[0]} cannot be started: {exc.strerror}", hint="install it, or mend its permissions"
         ) from exc
+    _let_take_turns(program.pid)
+    return program
+
+
+def _let_take_turns(pid: int) -> None:
+    """Have a program wait for its turn when its input comes, instead of interrupting who writes it.
+
+    A server and pg_dump on one processor change places every 8 KiB else: a tenth of a backup's time.
+    """
+    with suppress(OSError, AttributeError):  # it has ended already; no such thing outside of Linux
+        if os.sched_getscheduler(pid) == os.SCHED_OTHER:  # else somebody has chosen
+            os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _words(argv: Sequence[str | Path]) -> tuple[str, ...]:

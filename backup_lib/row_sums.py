@@ -23,22 +23,31 @@ WHERE oid = ANY(%s) OR oid = 'pg_largeobject'::regclass
 # By name: a restore may order an inheritance child's columns anew. A generated column is the restoring server's work.
 _COLUMNS = """
 SELECT attrelid::bigint, array_agg(attname::text ORDER BY attname COLLATE "C"),
-       array_agg(atttypid::bigint ORDER BY attname COLLATE "C")
+       array_agg(atttypid::bigint ORDER BY attname COLLATE "C"),
+       array_agg(attnotnull AND NOT EXISTS (
+           SELECT FROM pg_constraint WHERE conrelid = attrelid AND attnum = ANY(conkey) AND NOT convalidated
+       ) ORDER BY attname COLLATE "C")
 FROM pg_attribute
 WHERE attrelid = ANY(%s) AND attnum > 0 AND NOT attisdropped AND attgenerated = '' GROUP BY attrelid
 """
 # A hash is the seed of the next column's, so that values are bound to their row and place. Of these types, by oid, no
 # two values hash alike but by chance: hashint8extended folds a bigint's halves, so one half comes again by itself.
-# Others are hashed as text, by the type's own function: a cast may be anybody's. NULL is no other value's text.
-_INTEGER = "hashint4extended(({0} IS NULL)::int4, hashint4extended(coalesce({0}, 0)::int4, {1}))"
-_BIGINT = (
-    "hashint4extended(({0} IS NULL)::int4, hashint4extended((coalesce({0}, 0) >> 32)::int4, "
-    "hashint8extended(coalesce({0}, 0), {1})))"
-)
-_STRING = "hashtextextended(coalesce('=' || {0}, '') COLLATE \"C\", {1})"
-_AS_TEXT = "hashtextextended(coalesce(textin(%s({0})), '') COLLATE \"C\", {1})"
-_HASHES = {21: _INTEGER, 23: _INTEGER, 20: _BIGINT, 25: _STRING, 1043: _STRING} | {
-    oid: _AS_TEXT % output
+# Others are hashed as text, by the type's own function: a cast may be anybody's.
+_INTEGER = "hashint4extended({0}::int4, {1})"
+_BIGINT = "hashint4extended(({0} >> 32)::int4, hashint8extended({0}, {1}))"
+_STRING = 'hashtextextended({0} COLLATE "C", {1})'
+# NULL hashes as a value that hardly anybody stores, and is counted besides: cheaper than a hash of which it is.
+_NO_NUMBER, _NO_TEXT = "coalesce({0}, -1263225677)", "coalesce({0}, 'pgdrill: no value')"
+_COUNT_NULLS = " + (count(*) - count({0})) * {1}"
+# How a value is prepared, what stands for NULL, and the hash.
+_HASHES: Mapping[int, tuple[str, str, str]] = {
+    21: ("{0}", _NO_NUMBER, _INTEGER),
+    23: ("{0}", _NO_NUMBER, _INTEGER),
+    20: ("{0}", _NO_NUMBER, _BIGINT),
+    25: ("{0}", _NO_TEXT, _STRING),
+    1043: ("{0}", _NO_TEXT, _STRING),
+} | {
+    oid: (f"textin({output}({{0}}))", _NO_TEXT, _STRING)
     for oid, output in {
         16: "boolout", 17: "byteaout", 114: "json_out", 700: "float4out", 701: "float8out", 1082: "date_out",
         1114: "timestamp_out", 1184: "timestamptz_out", 1700: "numeric_out", 2950: "uuid_out", 3802: "jsonb_out",
@@ -49,12 +58,18 @@ _RECORD = 'hashtextextended(textin(record_out(ROW({0}))) COLLATE "C", {1})'
 _MOST_NESTED = 100
 _COLUMNS_PER_QUERY = 400
 
-_Column = tuple[str, int]  # name, type
+
+class _Column(NamedTuple):
+    name: str
+    type: int
+    is_filled: bool  # has no NULL
+
+
 _LARGE_OBJECTS = """
 SELECT coalesce(sum(hashtextextended(oid::text || ' ' || md5(lo_get(oid)) COLLATE "C", 0)), 0)::text
 FROM pg_largeobject_metadata
 """
-_PROBE = "SELECT hashtextextended('pgdrill, by columns' COLLATE \"C\", hashint8extended(1, 0))::text"
+_PROBE = "SELECT hashtextextended('pgdrill, by columns, NULLs counted' COLLATE \"C\", hashint8extended(1, 0))::text"
 
 
 def is_cheap(conn: Connection, tables: Sequence[Table]) -> bool:
@@ -82,7 +97,7 @@ def sum_rows(conn: Connection, tables: Sequence[Table]) -> dict[int, Summed]:
     """
     stored = [t for t in tables if t.kind == "r" and t.countable and t.readable and not t.is_member]
     found = conn.execute(_COLUMNS, [[table.oid for table in stored]]).fetchall()
-    columns = {oid: list(zip(names, types, strict=True)) for oid, names, types in found}
+    columns = {oid: list(map(_Column, names, types, filled)) for oid, names, types, filled in found}
     sums: dict[int, Summed] = {}
     for chunk in _together(stored, columns):
         together = _sum(conn, chunk, columns)
@@ -132,14 +147,16 @@ def _sum(
 ) -> dict[int, Summed] | None:
     """None where the server cannot: a text has no room, or a type's function needs a search_path."""
     query = sql.SQL(" UNION ALL ").join(
-        sql.SQL("SELECT {}::oid::bigint, count(*), coalesce(sum({}), 0) FROM ONLY {} t").format(
-            table.oid, _hash_of_row(columns.get(table.oid, ())), sql.Identifier(table.schema, table.name)
+        sql.SQL("SELECT {}::oid::bigint, count(*), coalesce(sum({}), 0){} FROM ONLY {} t").format(
+            table.oid, *_hash_of_row(columns.get(table.oid, ())), sql.Identifier(table.schema, table.name)
         )
         for table in tables
     )
     try:
         with conn.transaction(force_rollback=True):  # which gives the locks back as well
             conn.execute("SET LOCAL lc_monetary = 'C'")  # every server has it
+            # Beside pg_dump, which everybody waits for, one processor is enough.
+            conn.execute("SET LOCAL max_parallel_workers_per_gather = 0")
             return {oid: Summed(rows, int(total)) for oid, rows, total in conn.execute(query)}
     except psycopg.errors.QueryCanceled:
         raise
@@ -149,13 +166,23 @@ def _sum(
         return None
 
 
-def _hash_of_row(columns: Sequence[_Column]) -> sql.Composable:
-    nested = [(name, oid) for name, oid in columns if oid in _HASHES][:_MOST_NESTED]
+def _hash_of_row(columns: Sequence[_Column]) -> tuple[sql.Composable, sql.Composable]:
+    """A row's hash, and what the NULLs of all rows add to their sum."""
+    nested = [column for column in columns if column.type in _HASHES][:_MOST_NESTED]
     hashed: sql.Composable = sql.SQL("0")
-    for name, oid in nested:
-        hashed = sql.SQL(_HASHES[oid]).format(sql.Identifier("t", name), hashed)
-    rest = sql.SQL(", ").join(sql.Identifier("t", name) for name, oid in columns if (name, oid) not in nested)
-    return sql.SQL(_RECORD).format(rest, hashed) if len(nested) < len(columns) or not columns else hashed
+    nulls: sql.Composable = sql.SQL("")
+    for place, column in enumerate(nested, 1):
+        name = sql.Identifier("t", column.name)
+        prepare, no_value, hash_ = _HASHES[column.type]
+        value: sql.Composable = sql.SQL(prepare).format(name)
+        if not column.is_filled:
+            value = sql.SQL(no_value).format(value)
+            nulls += sql.SQL(_COUNT_NULLS).format(name, place)
+        hashed = sql.SQL(hash_).format(value, hashed)
+    rest = sql.SQL(", ").join(sql.Identifier("t", column.name) for column in columns if column not in nested)
+    if len(nested) < len(columns) or not columns:
+        hashed = sql.SQL(_RECORD).format(rest, hashed)
+    return hashed, nulls
 
 
 def by_label(conn: Connection, sums: Mapping[int, Summed], tables: Sequence[Table]) -> RowSums:

@@ -19,6 +19,9 @@ pytestmark = pytest.mark.postgres
 PAIRS = [
     ("smallint", "NULL", "0"),
     ("int", "NULL", "0"),
+    ("int", "NULL", "-1263225677"),  # what NULL hashes as
+    ("bigint", "NULL", "-1263225677"),
+    ("text", "NULL", "'pgdrill: no value'"),
     ("int", "7", "-7"),
     ("bigint", "NULL", "0"),
     ("bigint", "1", "4294967296"),  # whose halves, folded, are the same
@@ -91,6 +94,30 @@ def test_a_value_is_bound_to_its_row_and_its_column_and_no_row_to_its_place(
     was = sums.pop("as_it_was")
     assert [name for name, summed in sums.items() if summed == was] == ["in_another_order"]
     assert {name: summed.rows for name, summed in sums.items() if summed.rows != 2} == {"doubled": 3}
+
+
+def test_a_lost_not_null_alters_no_sum(server: Server, fresh_database: FreshDatabase) -> None:
+    columns = ("a int", "b bigint", "c text", "d numeric", "e uuid")
+    values = "(1, 2, 'x', 1.5, '00000000-0000-0000-0000-000000000001')"
+    dsn = fresh_database(server)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE TABLE filled ({' NOT NULL, '.join(columns)} NOT NULL)".encode())
+        connection.execute(f"CREATE TABLE open ({', '.join(columns)})".encode())
+        connection.execute(f"INSERT INTO filled VALUES {values}; INSERT INTO open VALUES {values}".encode())
+    sums = _by_name(dsn)
+    assert sums["filled"] == sums["open"]
+
+
+@pytest.mark.parametrize("major", [18], indirect=True)
+def test_not_null_that_is_not_valid_may_hide_nulls(every_server: Server, fresh_database: FreshDatabase) -> None:
+    dsn = fresh_database(every_server)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CREATE TABLE t (a int, b text); INSERT INTO t VALUES (NULL, 'x')")
+        connection.execute("ALTER TABLE t ADD CONSTRAINT filled NOT NULL a NOT VALID")
+        before = _by_name(dsn)
+        connection.execute("ALTER TABLE t DROP CONSTRAINT filled; UPDATE t SET b = 'y'")
+        connection.execute("ALTER TABLE t ADD CONSTRAINT filled NOT NULL a NOT VALID")
+    assert _by_name(dsn)["t"].total != before["t"].total
 
 
 @pytest.mark.parametrize("columns", [0, 1, 100, 101, 1600])
