@@ -163,7 +163,8 @@ def _judge(found: Found, folder: str) -> _Judged:
     ledger = read_ledger(found.store, found.name) if found.has_ledger else Ledger()
     entry = ledger.conclusion(size_bytes=found.size_bytes)
     standing = (entry.standing if entry else None) or "unverified"
-    remark = "" if entry or not ledger.entries else "its bytes are not those that were drilled"
+    is_known = not ledger.entries or ledger.last(size_bytes=found.size_bytes) is not None
+    remark = "" if is_known else "its bytes are not those that were drilled"
     return _Judged(found=found, ledger=ledger, folder=folder, standing=standing, remark=remark)
 
 

@@ -35,6 +35,7 @@ from backup_lib.dump_reader import (
     Sql,
     Trailer,
 )
+from backup_lib.errors import ServerError
 from backup_lib.event_triggers import event_triggers_off
 from backup_lib.fresh_tables import are_ordinary, emptying
 from backup_lib.load_order import (
@@ -148,7 +149,7 @@ class Loader:
                 self._run_pending()
                 self._barrier()
                 self._sessions.close()
-                self._open(database)
+                self._go_on_in(database)
             case MetaCommand(line):
                 self.report.refused.append(line.split(maxsplit=1)[0].decode("ascii", "replace"))
             case Trailer():
@@ -158,6 +159,19 @@ class Loader:
                 self._finish(complete=complete)
 
     # One database's sessions
+
+    def _go_on_in(self, database: str) -> None:
+        refused = next((one for one in self.report.errors if one.entry == f"DATABASE {database}"), None)
+        try:
+            self._open(database)
+        except psycopg.OperationalError as exc:
+            if refused is None:
+                raise
+            raise ServerError(
+                f"the archive makes its database {database} itself, and this server refuses: {refused.message}",
+                hint="restore into a server like the source's, with its locales: --postgres-image IMAGE, or --sandbox "
+                "container; or install them in this operating system",
+            ) from exc
 
     def _open(self, database: str) -> None:
         if database not in self.report.databases:

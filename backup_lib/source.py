@@ -341,7 +341,7 @@ _REASONS: tuple[tuple[str, Unreachable, str], ...] = (
     (
         r"password authentication failed|no password supplied|autentificación password falló",
         "wrong-password",
-        "set PGPASSWORD, or mend the password in DATABASE_URL",
+        "set PGPASSWORD or POSTGRES_PASSWORD, or mend the password in DATABASE_URL",
     ),
     (
         r"permission denied for database|permiso denegado a la base de datos",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -52,7 +53,7 @@ class _State:
     remarks: list[str] = field(default_factory=list)  # what whoever ran it is to be told
     junit: Path | None = None
     keys: Keys | None = None  # of encrypted archives; None until the archives are chosen
-    trouble: pytest.UsageError | None = None  # why no archive could be chosen
+    trouble: pytest.UsageError | None = None  # why no drill can begin
     screen: _Screen | None = None  # for progress
     announcement: Announcement | None = None  # of this run, to people
 
@@ -121,9 +122,24 @@ def pytest_configure(config: pytest.Config) -> None:
         from verification.telling import begin
 
         state.announcement = begin(_configuration(config), state.requests, state.remarks.append)
-    if option.xmlpath is None and not option.collectonly:
+    if not option.collectonly:
+        state.trouble = _unwritable(_reports(config))
+    if option.xmlpath is None and not option.collectonly and state.trouble is None:
         state.junit = _reports(config) / f".junit-{state.run_id}.xml"
         option.xmlpath = str(state.junit)
+
+
+def _unwritable(reports: Path) -> pytest.UsageError | None:
+    """Said before the first drill: without a record there is no verdict."""
+    try:
+        reports.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=reports):
+            return None
+    except OSError as exc:
+        return pytest.UsageError(
+            f"the evidence cannot be written to {reports}: {exc.strerror}\n"
+            f"hint: give that folder to account {os.getuid()}:{os.getgid()}, or name another one: --reports"
+        )
 
 
 def _asks_for_drills(config: pytest.Config) -> bool:

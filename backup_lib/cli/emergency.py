@@ -13,7 +13,7 @@ import typer
 
 from backup_lib.cli.restore_plan import put_plan
 from backup_lib.cli.talk import Progress, put, put_json, render_size, say
-from backup_lib.errors import UsageError
+from backup_lib.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from backup_lib.emergency.readiness import Readiness
@@ -47,7 +47,11 @@ def run_emergency(
     from backup_lib.emergency.state import only_one, read_state, require_under_way
     from backup_lib.restore.target import TargetServer
 
-    path = state_file or Path(f"pgdrill-emergency-{live}.json".replace("/", "_"))
+    path = state_file or _default_state(live)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise StoreError(f"{path.parent} cannot be made: {exc.strerror}", hint="name another file: --state") from exc
     tell = say if as_json else put
     with only_one(path), ExitStack() as cleanup:
         previous = read_state(path)
@@ -74,6 +78,13 @@ def run_emergency(
             if as_json:
                 put_json(describe(work.state, path))
     _put_end(work, mode, tell)
+
+
+def _default_state(live: str) -> Path:
+    """Among the reports: the folder that outlives a container, and is the same wherever this is run."""
+    from backup_lib.cli.configured import load
+
+    return Path(load().settings.verify.reports) / f"pgdrill-emergency-{live}.json".replace("/", "_")
 
 
 def _begin(

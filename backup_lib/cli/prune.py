@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -155,6 +156,7 @@ def _warn(planned: Sequence[Planned]) -> None:
     groups = {(item.found.database, item.found.kind) for item in planned if item.found.database and item.found.kind}
     proved = {(item.found.database, item.found.kind) for item in planned if item.standing == "verified"}
     for database, kind in sorted(groups - proved, key=str):
-        warning = f"no {kind} archive of {database} is verified, so none is deleted; verify one: pgdrill verify"
+        command = f"pgdrill verify {shlex.quote(f'latest:{database}:{kind}')}"
+        warning = f"no {kind} archive of {database} is verified, so none is deleted; verify one: {command}"
         say(f"warning: {warning}")
         note(warning)

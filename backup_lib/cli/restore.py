@@ -93,7 +93,7 @@ def restore(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="How far it has come; default pgdrill-emergency-DATABASE.json here.",
+            help="How far it has come; default reports/pgdrill-emergency-DATABASE.json.",
             show_default=False,
         ),
     ] = None,

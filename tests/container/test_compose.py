@@ -117,6 +117,16 @@ def test_a_backup_by_hand_is_packed_as_asked_and_its_drill_tells_good_from_bad(s
     assert shop.compose("run", "--rm", "drill", check=False).returncode == 1
 
 
+def test_an_emergency_restore_can_be_taken_back_in_the_next_container(shop: Shop) -> None:
+    shop.compose("run", "--rm", "backup")
+    shop.sql("INSERT INTO products VALUES (1001, 'after the backup')")
+    shop.compose("run", "--rm", "backup", "restore", "latest", "--emergency", "--yes")
+    with pytest.raises(AssertionError, match="division by zero"):
+        shop.sql("SELECT 1 / (count(*) - 1000) FROM products")
+    shop.compose("run", "--rm", "backup", "restore", "--rollback", "--yes")
+    shop.sql("SELECT 1 / (count(*) - 1000) FROM products")
+
+
 def test_the_clock_is_healthy_and_nothing_runs_as_root(shop: Shop) -> None:
     ends_at = time.monotonic() + 60
     while (

@@ -69,7 +69,7 @@ class Live:
 
     @property
     def state_file(self) -> Path:
-        return self.folder / f"pgdrill-emergency-{self.name}.json"
+        return self.folder / "reports" / f"pgdrill-emergency-{self.name}.json"
 
     def state(self) -> State:
         state = read_state(self.state_file)

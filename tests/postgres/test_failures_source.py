@@ -159,6 +159,24 @@ def test_a_locale_that_the_sandbox_lacks_is_a_gap_and_not_the_archives_fault(
     assert any("qq_QQ" in f.expected and "--postgres-image" in f.hint for f in gaps), told(record)
 
 
+def test_an_archive_that_makes_its_database_names_the_locale_that_the_sandbox_lacks(
+    server: Server, fresh_database: Callable[..., str], drill_of: DrillOf, tmp_path: Path
+) -> None:
+    """Row 22, in an archive with --create: it was said that the database does not exist."""
+    dsn = fresh_database(server, options="TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+    execute(dsn, "CREATE TABLE t (a text); INSERT INTO t VALUES ('x')")
+    path = make_backup(dsn, tmp_path, create=True).path
+    assert path
+    rewrite(path, swap("LOCALE = 'C'", "LOCALE = 'qq_QQ.UTF-8'"))
+    reseal(path, lying=True)
+    record = drill_of(path)
+    assert record.verdict == "could_not_verify", told(record)
+    gaps = [f for f in record.findings if f.status in ("fault", "gap")]
+    assert {f.cause for f in gaps} == {"environment"}
+    assert any("makes its database" in f.actual and "qq_QQ" in f.actual for f in gaps), told(record)
+    assert any("--postgres-image" in f.hint for f in gaps), told(record)
+
+
 @pytest.mark.parametrize("encoding", ["UTF8", "SQL_ASCII"])
 def test_an_encoding_that_the_text_is_not_in_is_named(
     server: Server, fresh_database: Callable[..., str], drill_of: DrillOf, tmp_path: Path, encoding: str

@@ -144,6 +144,15 @@ def test_nothing_to_drill_is_no_success(tmp_path: Path, arguments: tuple[str, ..
     assert "Traceback" not in run.stdout + run.stderr, said(run)
 
 
+def test_evidence_that_cannot_be_written_is_said_before_anything_is_restored(backups: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    run = whole(backups, tmp_path, "--reports=file/reports")
+    assert run.returncode == USAGE, said(run)
+    assert "the evidence cannot be written to file/reports" in run.stdout + run.stderr, said(run)
+    assert "--reports" in run.stderr, said(run)
+    assert "Traceback" not in run.stdout + run.stderr, said(run)
+
+
 def test_the_database_restored_serves_tests_of_ones_own(backups: Path, tmp_path: Path) -> None:
     own = tmp_path / "test_own.py"
     own.write_text(

@@ -104,6 +104,15 @@ def test_a_replaced_file_under_an_old_name_does_not_inherit_its_drill(store: Loc
     assert planned.standing == "unverified"
 
 
+@pytest.mark.parametrize("outcome", [("could_not_verify", ("environment",)), ("failed", ("environment",))])
+def test_bytes_of_which_a_drill_said_nothing_are_not_called_other_bytes(
+    store: LocalStore, outcome: tuple[str, tuple[str, ...]]
+) -> None:
+    put(store, 1, outcome)
+    (planned,) = plan_expiry(store, Policy(), now=NOW)
+    assert planned.reason == "no archive of this database and kind was ever verified"
+
+
 def test_file_times_decide_nothing(store: LocalStore) -> None:
     put(store, 1, FINE)
     (store.folder / "foreign.sql").write_bytes(DUMP)
@@ -256,7 +265,9 @@ def test_a_dry_run_prints_each_archive_with_its_reason_and_changes_nothing(
     lines = [line for line in said.out.splitlines() if "_backup_" in line]
     assert [line.split()[0] for line in lines] == ["keep", "set", "keep", "keep", "delete"]
     assert "1 would be deleted" in said.out
-    assert "no full archive of crm is verified" in said.err
+    assert (
+        "no full archive of crm is verified, so none is deleted; verify one: pgdrill verify latest:crm:full" in said.err
+    )
 
 
 def test_pruning_tells_what_it_did_as_json(pgdrill: Pgdrill, store: LocalStore) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import backup_lib
+from backup_lib.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,3 +44,12 @@ def test_the_packages_the_image_copies_are_there() -> None:
     assert copied == ["backup_lib", "verification"]
     assert all((ROOT / name).is_dir() and f"!{name}" in kept for name in copied)
     assert Path(backup_lib.__file__).parent == ROOT / "backup_lib"
+
+
+def test_no_setting_in_the_env_file_of_compose_is_lost_on_the_way() -> None:
+    sections = (field.default_factory for field in fields(Settings) if is_dataclass(field.default_factory))
+    variables = {field.metadata["env"] for section in sections for field in fields(section)} - {""}
+    assert {"BACKUP_RECIPIENTS", "BACKUP_KEEP_DAILY", "NOTIFY_APPRISE"} < variables
+    compose = (ROOT / "compose.yaml").read_text()
+    passed = {name for name in variables if f"  {name}: ${{{name}:-" in compose}
+    assert variables - passed == {"BACKUP_DIR"}, "where archives lie is a volume; all else is passed on"
