@@ -14,7 +14,7 @@ from pathlib import Path
 
 from backup_lib.archive import KINDS
 from backup_lib.bundle import Bundle
-from backup_lib.errors import NoSuchArchiveError, StoreError, UsageError
+from backup_lib.errors import MissingPlaceError, NoSuchArchiveError, StoreError, UsageError
 from backup_lib.listing import WHOLE, Found, Listing, TimeOrigin, look_at, look_into, newest_first
 from backup_lib.manifest import Kind
 from backup_lib.object_store import SCHEMES
@@ -45,6 +45,7 @@ def resolve(requests: Sequence[str], place: Store | Path | str, *, seed: int | N
         name, a glob, a path or a URL.
     :param seed: makes `random` repeatable.
     :raises NoSuchArchiveError: when one of them means nothing; says what there is.
+    :raises StoreError: when the place cannot be read, so that nobody knows.
     :raises UsageError: when one of them cannot mean anything.
     """
     listing: Listing | None = None
@@ -85,7 +86,7 @@ def _newest(listing: Listing, argument: str) -> Found | None:
 def _listing_or_none(store: Store) -> Listing:
     try:
         return Listing(store)
-    except StoreError as exc:
+    except MissingPlaceError as exc:
         raise NoSuchArchiveError(exc.message, hint=exc.hint) from exc
 
 

@@ -173,7 +173,7 @@ def _decrypt_age(head: bytes, chunks: Iterator[bytes], keys: Keys, name: str) ->
         if keys.passphrase is None:
             raise WrongKeyError(
                 f"{name} is encrypted by age with a passphrase, and none was given",
-                hint="set BACKUP_ENCRYPT_PASSWORD or BACKUP_ENCRYPT_PASSWORD_FILE",
+                hint="set BACKUP_ENCRYPT_PASSWORD, or BACKUP_ENCRYPT_PASSWORD_FILE to a file that holds it",
             )
         plain = age_passphrase.decrypted(chunks, keys.passphrase, name=name)
         return Opened(how="age, passphrase", authenticated=True, chunks=plain)
@@ -193,7 +193,7 @@ def _decrypt_openssl(chunks: Iterator[bytes], keys: Keys, name: str) -> Opened:
     if keys.passphrase is None:
         raise WrongKeyError(
             f"{name} is encrypted by openssl enc, and no passphrase was given",
-            hint="set BACKUP_ENCRYPT_PASSWORD or BACKUP_ENCRYPT_PASSWORD_FILE",
+            hint="set BACKUP_ENCRYPT_PASSWORD, or BACKUP_ENCRYPT_PASSWORD_FILE to a file that holds it",
         )
     options, plain = openssl_enc.decrypted(
         chunks, keys.passphrase, name=name, is_plain=looks_like_dump, iterations=keys.openssl_iterations

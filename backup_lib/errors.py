@@ -93,6 +93,10 @@ class StoreError(BackupError):
     """A place where archives lie cannot be read or written."""
 
 
+class MissingPlaceError(StoreError):
+    """A folder that is not there: what looks for an archive in it looks for none."""
+
+
 class DamagedArchiveError(BackupError):
     """The bytes of an archive are not what its format promises: cut short, altered, or not an archive at all.
 

@@ -105,9 +105,10 @@ class Listing:
         """:param bundled: also what lies in bundles, unless it lies beside them, too."""
         self.store = store
         bundled = bundled and not isinstance(store, Bundle)
+        # Before the bundles: what is packed meanwhile is then in one of the two at least.
+        self._contents = store.contents()
         self._aside = store.under(FOLDER) if bundled else None
         self._bundles = bundle_names(self._aside) if self._aside is not None else []
-        self._contents = store.contents()
         self._opened: dict[str, Listing] = {}
         self._own: list[tuple[datetime, str, Kind]] = []
         self._others: list[str] = []
@@ -121,7 +122,8 @@ class Listing:
     def archives(self) -> list[Found]:
         """All of them, the newest first, as far as their names tell; those with names of others are looked into."""
         own = [described for _, name, _ in self._own if (described := self._describe(name))]
-        return newest_first([*own, *self._foreign, *self._bundled()])
+        loose = [*own, *self._foreign]
+        return newest_first([*loose, *self._bundled({found.name for found in loose})])
 
     def named(self, name: str) -> Found | None:
         """The one of exactly that name, looked into."""
@@ -168,9 +170,9 @@ class Listing:
     def _newest_names(self) -> list[tuple[datetime, str, Kind]]:
         return sorted(self._own, reverse=True)
 
-    def _bundled(self) -> Iterator[Found]:
+    def _bundled(self, loose: Collection[str]) -> Iterator[Found]:
         for bundle in self._bundles:
-            yield from (found for found in self._open(bundle).archives() if found.name not in self._contents)
+            yield from (found for found in self._open(bundle).archives() if found.name not in loose)
 
     def _open(self, bundle: str) -> Listing:
         assert self._aside is not None  # noqa: S101 - else there were no bundles

@@ -33,6 +33,8 @@ _HINTS = {
     "InvalidAccessKeyId": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys of that store",
     "SignatureDoesNotMatch": "set AWS_SECRET_ACCESS_KEY to the one that belongs to AWS_ACCESS_KEY_ID",
 }
+_METADATA = "/latest/api/token"  # of the cloud's own machine, which is asked for keys where none are set
+_NO_KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role"
 _HINT = "see that the network, the endpoint (AWS_ENDPOINT_URL), the region (AWS_REGION) and the keys are right"
 
 
@@ -164,6 +166,8 @@ class ObjectStore:
         except (BaseError, OSError, ValueError) as exc:
             told = _CODE.search(str(exc))
             reason = f"{told[1]}: {told[2]}" if told else " ".join(str(exc).partition("\n")[0].split())
+            if _METADATA in reason:
+                raise StoreError(f"{what}: no keys are set, and this machine has no role", hint=_NO_KEYS) from exc
             raise StoreError(f"{what}: {reason}", hint=_HINTS.get(told[1] if told else "", _HINT)) from exc
 
 

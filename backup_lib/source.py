@@ -385,7 +385,7 @@ def _unreachable(exc: psycopg.OperationalError, password: str) -> UnreachableErr
         message = message.replace(password, "***")
     reasons = ((cause, hint) for pattern, cause, hint in _REASONS if re.search(pattern, message))
     cause, hint = next(reasons, ("other", "see the server's log"))
-    return UnreachableError(f"the source cannot be reached: {message}", hint, cause)
+    return UnreachableError(f"the database cannot be reached: {message}", hint, cause)
 
 
 def _join(conn: Connection, snapshot: str) -> None:

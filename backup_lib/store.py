@@ -15,7 +15,7 @@ from stat import S_ISDIR
 from typing import Protocol
 
 from backup_lib.codec import CHUNK_BYTES, read_chunks
-from backup_lib.errors import LockedError, StoreError
+from backup_lib.errors import LockedError, MissingPlaceError, StoreError
 
 _PARTIAL = ".partial"
 _REASONS = {
@@ -113,7 +113,7 @@ class LocalStore:
 
     def contents(self) -> Mapping[str, StoredItem]:
         if not self.folder.is_dir():
-            raise StoreError(
+            raise MissingPlaceError(
                 f"the folder {self.folder} does not exist"
                 if not self.folder.exists()
                 else f"{self.folder} is a file, not a folder",

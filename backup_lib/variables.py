@@ -18,7 +18,7 @@ def own_variables(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def read_variable(env: Mapping[str, str], name: str) -> str | None:
-    """The value of `name`, else what the file holds that `name`_FILE names. Empty counts as unset.
+    """The value of `name`, else what the file holds that `name`_FILE names. Empty counts as unset, in either.
 
     :raises UsageError: when that file cannot be read.
     """
@@ -26,10 +26,11 @@ def read_variable(env: Mapping[str, str], name: str) -> str | None:
         return value
     if path := env.get(f"{name}_FILE"):
         try:
-            return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+            return Path(path).read_text(encoding="utf-8").rstrip("\r\n") or None
         except (OSError, UnicodeDecodeError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) else "it is not text in UTF-8"
             raise UsageError(
-                f"{name}_FILE names {path}, which cannot be read: {type(exc).__name__}",
+                f"{name}_FILE names {path}, which cannot be read: {reason}",
                 hint="give the file to the user this runs as, or unset the variable",
             ) from exc
     return None

@@ -13,7 +13,7 @@ import typer
 
 from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups, Identities, choose_keys
 from backup_lib.cli.talk import put, put_json, render_age, render_columns, render_size, say
-from backup_lib.errors import NoSuchArchiveError, StoreError, UsageError
+from backup_lib.errors import MissingPlaceError, NoSuchArchiveError, UsageError
 
 if TYPE_CHECKING:
     from backup_lib.catalog import Found
@@ -28,7 +28,7 @@ def list_archives(*, backups: Backups = DEFAULT_PLACE, as_json: AsJson = False) 
 
     try:
         found = catalog.list_archives(backups, by_name=True)  # of our own names none is opened: a place can be far away
-    except StoreError as exc:
+    except MissingPlaceError as exc:
         raise NoSuchArchiveError(exc.message, hint=exc.hint) from exc
     if as_json:
         put_json([_facts(archive) for archive in found])

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from object_stores import Bucket, client_of
 
+from backup_lib.catalog import resolve
 from backup_lib.errors import StoreError, UsageError
 from backup_lib.object_store import ObjectStore, open_object_store
 from backup_lib.places import open_place
@@ -114,6 +115,25 @@ def test_a_store_that_is_down_is_said_soon(use_s3: Callable[[str], Bucket]) -> N
     with pytest.raises(StoreError, match="s3://bucket/x") as caught:
         open_object_store("s3://bucket/x").items()
     assert "AWS_ENDPOINT_URL" in caught.value.hint
+
+
+def test_keys_that_are_not_set_are_said(use_s3: Callable[[str], Bucket], monkeypatch: pytest.MonkeyPatch) -> None:
+    use_s3("http://127.0.0.1:9")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(StoreError, match="s3://bucket/x: no keys are set") as caught:
+        open_object_store("s3://bucket/x").items()
+    assert "AWS_ACCESS_KEY_ID" in caught.value.hint
+
+
+def test_a_place_that_cannot_be_read_is_not_one_without_archives(
+    use_s3: Callable[[str], Bucket], moto_endpoint: str
+) -> None:
+    use_s3(moto_endpoint)
+    with pytest.raises(StoreError, match=r"^s3://no-such-bucket/x: NoSuchBucket") as caught:
+        resolve(["latest"], "s3://no-such-bucket/x")
+    assert caught.value.exit_status == 3
 
 
 @pytest.mark.parametrize(

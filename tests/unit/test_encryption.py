@@ -332,6 +332,13 @@ def test_keys_are_taken_from_the_environment_and_those_named_count_first() -> No
         keys_from_environment({"BACKUP_OPENSSL_ITERATIONS": "many"})
 
 
+def test_a_password_file_with_nothing_in_it_is_no_passphrase(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("\n")
+    assert keys_from_environment({"BACKUP_ENCRYPT_PASSWORD_FILE": str(tmp_path / "secret")}).passphrase is None
+    with pytest.raises(UsageError, match="which cannot be read: Is a directory"):
+        keys_from_environment({"BACKUP_ENCRYPT_PASSWORD_FILE": str(tmp_path)})
+
+
 @pytest.mark.parametrize("content", ["", "no key\n", "AGE-SECRET-KEY-1NOTONE\n"])
 def test_an_identity_file_without_a_key_is_named_without_its_content(tmp_path: Path, content: str) -> None:
     (tmp_path / "key.txt").write_text(content)
