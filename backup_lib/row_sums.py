@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from backup_lib.manifest import RowSums
-from backup_lib.source import Connection, Table, count_rows, sum_up
+from backup_lib.source import Connection, Table, sum_up
 
 BY_DEFAULT_UP_TO_BYTES = 2 << 30  # of all tables together; one core hashes 2 GiB in about a minute
 _SIZE = """
@@ -119,13 +119,6 @@ def _together(tables: Sequence[Table], columns: Mapping[int, Sequence[_Column]])
         chunk.append(table)
     if chunk:
         yield chunk
-
-
-def count_and_sum(conn: Connection, tables: Sequence[Table]) -> tuple[dict[int, int], dict[int, Summed]]:
-    """As `source.count_rows` and `sum_rows`, with each row read once."""
-    sums = sum_rows(conn, tables)
-    left = [table for table in tables if table.oid not in sums]
-    return {oid: summed.rows for oid, summed in sums.items()} | count_rows(conn, left), sums
 
 
 def sum_large_objects(conn: Connection) -> str | None:

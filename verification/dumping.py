@@ -1,4 +1,4 @@
-"""The restored databases dumped again, the rows of the largest tables by pg_dumps of their own beside the first."""
+"""The restored databases dumped again, the rows of large tables by pg_dumps of their own beside the first, or not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from verification.facts import Definitions
 from verification.restoring import Connect
 from verification.sandbox import Sandbox
 
-SHARED_FROM_BYTES = 64 << 20  # of rows in one database; less, and a second pg_dump costs more than it saves
+SHARED_FROM_BYTES = 64 << 20  # of rows; less, and a second pg_dump costs more than it saves
 _TABLES = b"""SELECT n.nspname::text, c.relname::text
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'"""
 _ABOUT_DEFINITIONS = frozenset({"--create", "--no-owner", "--data-only"})
@@ -28,11 +28,13 @@ def dump_again(
     options: tuple[str, ...],
     archived: Inventory,
     *,
+    without: Sequence[TableData] = (),
     jobs: int,
 ) -> tuple[Inventory, Definitions]:
     """What pg_dump, with these options, says of the restored databases.
 
     :param archived: what was to be loaded; says how large which table is.
+    :param without: tables whose rows are not wanted.
     :param jobs: how many pg_dumps may read one database. Nobody writes there, so they all see the same.
     :raises ProgramError: when one of them fails.
     """
@@ -42,9 +44,9 @@ def dump_again(
         makes_it = any(e.type == "DATABASE" and e.name == database for e in archived.entries)
         wanted = [option for option in options if option != "--create" or makes_it]
         section = database if archived.scope == "cluster" else None
-        large = share_out([t for t in archived.tables if section in (None, t.database)], jobs)
+        large = share_out([t for t in archived.tables if section in (None, t.database) and t not in without], jobs)
         large = _present(connect, database, large) if large else []
-        part = _dump_shared(sandbox, database, wanted, definitions, large)
+        part = _dump_shared(sandbox, database, wanted, definitions, large, without)
         parts.append(_placed(part, database) if section is not None else part)
     whole = parts[0]
     for part in parts[1:]:
@@ -58,23 +60,51 @@ def dump_again(
     return whole, definitions
 
 
+def dump_rows(
+    sandbox: Sandbox,
+    connect: Connect,
+    database: str,
+    options: tuple[str, ...],
+    tables: Sequence[TableData],
+    *,
+    jobs: int,
+) -> tuple[TableData, ...]:
+    """What pg_dump says of the rows of these tables, as far as they are there.
+
+    :raises ProgramError: when one of them fails.
+    """
+    shares = _present(connect, database, _evenly(tables, jobs))
+    with ThreadPoolExecutor(jobs, thread_name_prefix="pgdrill-dump") as pool:
+        dumps = pool.map(lambda share: _dump_share(sandbox, database, options, share), shares)
+        return tuple(table for dump in dumps for table in dump.tables)
+
+
+def large_tables(tables: Sequence[TableData]) -> list[TableData]:
+    """Those that hold a hundredth of all rows' bytes or more, the largest first; none where all have little."""
+    total = sum(table.size_bytes for table in tables)
+    large = [table for table in tables if table.schema and table.size_bytes * 100 >= total >= SHARED_FROM_BYTES]
+    return sorted(large, key=lambda table: table.size_bytes, reverse=True)
+
+
 def share_out(tables: Sequence[TableData], jobs: int) -> list[list[TableData]]:
     """Tables for each further pg_dump, so that all have about as much to read; the first reads all other tables.
 
     Empty where there is too little to share, or one table alone is most of it.
     """
-    total = sum(table.size_bytes for table in tables)
-    if jobs < 2 or total < SHARED_FROM_BYTES:
-        return []
-    shares: list[list[TableData]] = [[] for _ in range(jobs)]
-    sizes = [0] * jobs
+    large = large_tables(tables)
+    # Many small tables are not worth naming: they stay with the first.
+    further = [[table for table in share if table in large] for share in _evenly(tables, jobs)[1:]] if large else []
+    return [share for share in further if share]
+
+
+def _evenly(tables: Sequence[TableData], parts: int) -> list[list[TableData]]:
+    shares: list[list[TableData]] = [[] for _ in range(parts)]
+    sizes = [0] * parts
     for table in sorted(tables, key=lambda table: table.size_bytes, reverse=True):
         least = sizes.index(min(sizes))
         shares[least].append(table)
         sizes[least] += table.size_bytes
-    # Many small tables are not worth naming: they stay with the first.
-    further = [[t for t in share if t.schema and t.size_bytes * 100 >= total] for share in shares[1:]]
-    return [share for share in further if share]
+    return shares
 
 
 def _present(connect: Connect, database: str, shares: list[list[TableData]]) -> list[list[TableData]]:
@@ -86,15 +116,17 @@ def _present(connect: Connect, database: str, shares: list[list[TableData]]) -> 
 
 
 def _dump_shared(
-    sandbox: Sandbox, database: str, options: list[str], definitions: Definitions, large: list[list[TableData]]
+    sandbox: Sandbox,
+    database: str,
+    options: list[str],
+    definitions: Definitions,
+    large: list[list[TableData]],
+    without: Sequence[TableData],
 ) -> Inventory:
-    rows_options = [option for option in options if option not in _ABOUT_DEFINITIONS]
-    elsewhere = [f"--exclude-table-data={_pattern(table)}" for share in large for table in share]
+    shared = [table for share in large for table in share]
+    elsewhere = [f"--exclude-table-data={_pattern(table)}" for table in (*shared, *without)]
     with ThreadPoolExecutor(len(large) or 1, thread_name_prefix="pgdrill-dump") as beside:
-        rows = [
-            beside.submit(_dump, sandbox, database, [*rows_options, "--data-only", *_chosen(share)], Definitions())
-            for share in large
-        ]
+        rows = [beside.submit(_dump_share, sandbox, database, options, share) for share in large]
         whole = _dump(sandbox, database, [*options, *elsewhere], definitions)
         others = [inventory.result() for inventory in rows]
     return replace(
@@ -102,6 +134,11 @@ def _dump_shared(
         tables=whole.tables + tuple(table for other in others for table in other.tables),
         complete=whole.complete and all(other.complete for other in others),
     )
+
+
+def _dump_share(sandbox: Sandbox, database: str, options: Sequence[str], share: Sequence[TableData]) -> Inventory:
+    kept = [option for option in options if option not in _ABOUT_DEFINITIONS]
+    return _dump(sandbox, database, [*kept, "--data-only", *_chosen(share)], Definitions())
 
 
 def _dump(sandbox: Sandbox, database: str, options: list[str], definitions: Definitions) -> Inventory:
@@ -112,7 +149,7 @@ def _dump(sandbox: Sandbox, database: str, options: list[str], definitions: Defi
     return builder.result()
 
 
-def _chosen(tables: list[TableData]) -> list[str]:
+def _chosen(tables: Sequence[TableData]) -> list[str]:
     return [f"--table={_pattern(table)}" for table in tables]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -25,7 +25,7 @@ from backup_lib.statement_errors import StatementError
 from backup_lib.traits import Traits
 from verification.checks.content import difference_key
 from verification.dump_shape import shape_of
-from verification.dumping import dump_again
+from verification.dumping import dump_again, dump_rows, large_tables
 from verification.event_triggers import refused_refreshes
 from verification.facts import Definitions, Difference, Facts, Restored, pair_entries
 from verification.promised_rows import digests_as_promised
@@ -35,7 +35,7 @@ from verification.restoring import Connect, create_like
 from verification.row_comparison import compare_rows
 from verification.sandbox import Sandbox
 from verification.scaffold import scaffold_of
-from verification.scope import loaded_through, makes_tables, scope_of
+from verification.scope import loaded_through, makes_tables, scope_of, table_label
 from verification.write_probe import probe_writes
 
 _NOT_DUMPED = Inventory(entries=(), tables=(), sequences=(), large_objects=(), complete=False)
@@ -61,7 +61,7 @@ def examine(
     if dump is None:
         raise ValueError("nothing was read from the archive, so there is nothing to examine")
     if facts.level == "restore":  # asks for the counts alone
-        counts, catalog, traits, environment, _ = _look(facts, connect, databases)
+        counts, catalog, traits, environment, _ = _look(facts, connect, databases, [], jobs=1)
         return Restored(
             server_version=sandbox.server_version,
             inventory=_NOT_DUMPED,
@@ -76,10 +76,16 @@ def examine(
     with closing(connect(databases[-1])) as connection:
         needs_quotes = partial(_need_quotes, connection)
         options = shape_of(dump, facts.promised, needs_quotes=needs_quotes, rows_only=rows_only).options()
+    large = large_tables(dump.tables)
+    left_to_sums = [table for table in large if _may_be_proved_by_sums(facts, table)]
     with ThreadPoolExecutor(1, thread_name_prefix="pgdrill-count") as beside:
-        looked = beside.submit(_look, facts, connect, databases)
-        inventory, definitions = dump_again(sandbox, connect, databases, options, dump, jobs=jobs)
+        looked = beside.submit(_look, facts, connect, databases, [table_label(table) for table in large], jobs=jobs)
+        inventory, definitions = dump_again(sandbox, connect, databases, options, dump, without=left_to_sums, jobs=jobs)
         counts, catalog, traits, environment, sums = looked.result()
+    proved = [table for table in left_to_sums if _has_promised_sum(facts, sums, table)]
+    if unproved := [table for table in left_to_sums if table not in proved]:
+        rows = dump_rows(sandbox, connect, databases[-1], options, unproved, jobs=jobs)
+        inventory = replace(inventory, tables=inventory.tables + rows)
     restored = Restored(
         server_version=sandbox.server_version,
         inventory=inventory,
@@ -93,7 +99,7 @@ def examine(
     pairs = pair_entries(dump.entries, inventory.entries)
     if pairs.changed or (pairs.missing and restored.is_by_another_pg_dump(dump)):
         restored.referee, restored.referee_definitions = _ask_referee(facts, sandbox, connect, databases, options)
-    restored.differences = _compare_content(dump, inventory, connect, path, databases, keys)
+    restored.differences = _compare_content(dump, inventory, connect, path, databases, keys, proved)
     if facts.promised is not None:
         with closing(connect(databases[-1])) as connection:
             restored.as_promised = digests_as_promised(connection, facts.promised, dump, inventory)
@@ -118,8 +124,32 @@ def _need_quotes(connection: psycopg.Connection[tuple[object, ...]], names: Sequ
     return bool(row and row[0])
 
 
+def _may_be_proved_by_sums(facts: Facts, table: TableData) -> bool:
+    """Whether the source's sum of its rows, if the restored server has the same, proves them to be the archive's.
+
+    The archive's text of them is then the one that was promised, by SHA-256, of the snapshot that was summed up. What
+    is read a second time only to be hashed anew, a drill need not wait for; see decision 6.
+    """
+    manifest, promised = facts.manifest, facts.promised
+    return (
+        manifest is not None
+        and manifest.row_sums is not None
+        and promised is not None
+        and table.database is None
+        and loaded_through(table) is None
+        and table_label(table) in manifest.row_sums.sums
+        and any(one.label == table.label and _is_same(one, table) for one in promised.tables)
+    )
+
+
+def _has_promised_sum(facts: Facts, there: RowSums | None, table: TableData) -> bool:
+    promised = facts.manifest.row_sums if facts.manifest is not None else None
+    label = table_label(table)
+    return promised is not None and there is not None and promised.sums[label] == there.sums.get(label)
+
+
 def _look(
-    facts: Facts, connect: Connect, databases: list[str]
+    facts: Facts, connect: Connect, databases: list[str], large: Sequence[str], *, jobs: int
 ) -> tuple[dict[str, int], tuple[str, ...], Traits, Environment, RowSums | None]:
     """By SQL; of several databases the last one's environment, which no manifest promises anyway."""
     dump = facts.archived.inventory
@@ -132,7 +162,8 @@ def _look(
             source.pin(connection)
             prefix = f"{database}." if dump is not None and dump.scope == "cluster" else ""
             environment = source.environment(connection)
-            counted, sums = _count_rows(facts, connection, environment)
+            reading = partial(_sum_rows, connect, database, large, jobs=jobs)
+            counted, sums = _count_rows(facts, connection, environment, reading)
             counts.update({prefix + table: rows for table, rows in counted.items()})
             identities, of_these = source.described_catalog(connection)
             catalog += identities
@@ -140,8 +171,29 @@ def _look(
     return counts, tuple(catalog), traits, environment, sums
 
 
+def _sum_rows(
+    connect: Connect, database: str, large: Sequence[str], tables: Sequence[source.Table], *, jobs: int
+) -> dict[int, row_sums.Summed]:
+    """Each large table in a session of its own, as many as `jobs` at a time."""
+
+    def summed(part: Sequence[source.Table]) -> dict[int, row_sums.Summed]:
+        with closing(connect(database)) as connection:
+            source.pin(connection)
+            return row_sums.sum_rows(connection, part)
+
+    by_label = {table.label: table for table in tables}
+    apart = [by_label[label] for label in large if label in by_label]
+    rest = [table for table in tables if table not in apart]
+    with ThreadPoolExecutor(jobs, thread_name_prefix="pgdrill-sums") as pool:
+        parts = pool.map(summed, [*([table] for table in apart), rest])
+        return {oid: one for part in parts for oid, one in part.items()}
+
+
 def _count_rows(
-    facts: Facts, connection: source.Connection, environment: Environment
+    facts: Facts,
+    connection: source.Connection,
+    environment: Environment,
+    sum_rows: Callable[[Sequence[source.Table]], dict[int, row_sums.Summed]],
 ) -> tuple[dict[str, int], RowSums | None]:
     """By label; and their sums, where the manifest has some that this server would make too."""
     tables = source.list_tables(connection)
@@ -155,7 +207,9 @@ def _count_rows(
         or row_sums.probe(connection) != promised.probe
     ):
         return source.row_counts(connection, tables), None
-    counts, sums = row_sums.count_and_sum(connection, tables)
+    sums = sum_rows(tables)
+    left = [table for table in tables if table.oid not in sums]
+    counts = {oid: summed.rows for oid, summed in sums.items()} | source.count_rows(connection, left)
     there = row_sums.by_label(connection, sums, tables)
     if promised.large_objects is not None:
         there = replace(there, large_objects=row_sums.sum_large_objects(connection))
@@ -198,7 +252,13 @@ def _ask_referee(
 
 
 def _compare_content(
-    archived: Inventory, restored: Inventory, connect: Connect, path: Path, databases: list[str], keys: Keys
+    archived: Inventory,
+    restored: Inventory,
+    connect: Connect,
+    path: Path,
+    databases: list[str],
+    keys: Keys,
+    proved: Sequence[TableData],
 ) -> dict[tuple[str | None, str], Difference]:
     back = {(t.database, t.schema, t.name): t for t in restored.tables}
     found: dict[tuple[str | None, str], Difference] = {}
@@ -206,7 +266,9 @@ def _compare_content(
     for table in archived.tables:
         other = back.get((table.database, table.schema, table.name))
         key = (table.database, difference_key(table))
-        if other is not None and _is_same(table, other):
+        if table in proved:
+            found[key] = Difference(content="identical", by_sums=True)
+        elif other is not None and _is_same(table, other):
             found.setdefault(key, Difference(content="identical"))
         elif other is None and not loaded_through(table):
             found[key] = Difference(content="different", missing=table.rows, places=("the table is not there",))

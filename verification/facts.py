@@ -63,6 +63,7 @@ class Difference:
     """One table whose restored rows are not the archive's, as the sandbox's server reads both."""
 
     content: Content
+    by_sums: bool = False  # the servers' sums say so; the restored rows were not read a second time
     missing: int = 0  # archived rows that are not in the restored table
     unexpected: int = 0
     columns: Mapping[str, int] = field(default_factory=dict)  # column → rows in which it differs

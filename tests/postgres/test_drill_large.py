@@ -1,15 +1,16 @@
-"""A database whose rows two pg_dumps share is compared as whole as any other."""
+"""A database whose large tables are read in shares, or summed up by the server, is compared as whole as any other."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from drilling import Alter, DrillOf, execute, rewrite, told
 
 from backup_lib.backup import make_backup
-from backup_lib.manifest import SUFFIX
+from backup_lib.manifest import SUFFIX, parse_manifest, render_manifest
 from backup_lib.servers import Server
 
 pytestmark = pytest.mark.postgres
@@ -33,6 +34,18 @@ def lose_table(text: bytes) -> bytes:
     return text[:start] + text[text.index(b"--\n-- Name: notas_id_seq; Type: SEQUENCE;") :]
 
 
+def alter_on_the_way(text: bytes) -> bytes:
+    """The archive's rows stay as promised; what the server stores are others."""
+    start = text.index(b"COPY public.notas ")
+    return (
+        text[:start]
+        + b"CREATE FUNCTION public.other() RETURNS trigger LANGUAGE plpgsql AS "
+        + b"'BEGIN IF NEW.id = 7 THEN NEW.texto := NEW.texto || ''x''; END IF; RETURN NEW; END';\n"
+        + b"CREATE TRIGGER other BEFORE INSERT ON public.notas FOR EACH ROW EXECUTE FUNCTION public.other();\n"
+        + text[start:]
+    )
+
+
 @pytest.fixture(scope="module")
 def archive(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     execute(server.conninfo(), "CREATE DATABASE grande")
@@ -53,10 +66,11 @@ def archive(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "Año 26.Ven.tas",
             id="a-digit-altered",
         ),
+        pytest.param(alter_on_the_way, "content", "public.notas", id="a-row-altered-by-the-restore"),
         pytest.param(lose_table, "schema", "TABLE public.notas", id="a-large-table-lost"),
     ],
 )
-def test_rows_that_two_pg_dumps_share_are_compared(
+def test_large_tables_are_compared(
     archive: Path, drill_of: DrillOf, tmp_path: Path, damage: Alter | None, check: str, subject: str
 ) -> None:
     path = Path(shutil.copy(archive, tmp_path))
@@ -72,3 +86,15 @@ def test_rows_that_two_pg_dumps_share_are_compared(
             "Año 26.Ven.tas": "identical", "public.notas": "identical", "public.poco": "identical",
             "public.enero": "identical",
         }  # fmt: skip
+
+
+def test_without_the_sources_sums_the_rows_are_read_again(archive: Path, drill_of: DrillOf, tmp_path: Path) -> None:
+    path = Path(shutil.copy(archive, tmp_path))
+    manifest = parse_manifest(archive.with_name(archive.name + SUFFIX).read_bytes(), name="m")
+    path.with_name(path.name + SUFFIX).write_bytes(render_manifest(replace(manifest, row_sums=None)))
+    for alter, verdict in ((None, "verified"), (alter_on_the_way, "failed")):
+        if alter is not None:
+            rewrite(path, alter)
+        record = drill_of(path)
+        assert record.verdict == verdict, told(record)
+    assert ("content", "public.notas") in {(f.check, f.object) for f in record.findings}, told(record)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from backup_lib.row_sums import Summed, count_and_sum, probe, sum_rows
+from backup_lib.row_sums import Summed, probe, sum_rows
 from backup_lib.servers import Server
-from backup_lib.source import connect, list_tables
+from backup_lib.source import connect, count_rows, list_tables
 
 FreshDatabase = Callable[..., str]
 
@@ -147,9 +147,11 @@ def test_what_is_not_summed_up_is_counted_all_the_same(server: Server, fresh_dat
         connection.execute("CREATE TABLE u (a int); CREATE INDEX ON u (same(a)); INSERT INTO u VALUES (1)")
     with connect(dsn) as connection:
         tables = list_tables(connection)
-        counts, sums = count_and_sum(connection, tables)
+        sums = sum_rows(connection, tables)
+        left = [table for table in tables if table.oid not in sums]
+        assert "t" not in {table.name for table in left}
+        counts = {oid: summed.rows for oid, summed in sums.items()} | count_rows(connection, left)
         assert {table.name: counts[table.oid] for table in tables} == {"t": 2, "m": 2, "u": 1}
-        assert {table.name for table in tables if table.oid in sums} >= {"t"}
         assert probe(connection) != ""
 
 

@@ -313,6 +313,7 @@ def _tables(drill: Drill) -> tuple[TableRecord, ...]:
                 size_bytes=table.size_bytes,
                 sha256=table.sha256,
                 content=difference.content if difference else "not_compared",
+                by_sums=difference is not None and difference.by_sums,
                 seconds=loaded.get(parse_table(table.target)),
                 built_s=built.get(parse_table(table.target)),
             )

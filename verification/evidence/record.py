@@ -135,6 +135,7 @@ class TableRecord:
     size_bytes: int | None  # of its rows' text
     sha256: str | None  # of its rows' text in the archive
     content: Literal["identical", "reordered", "different", "not_compared"]
+    by_sums: bool = False  # the servers' sums of its rows' hashes say so; else a digest or a comparison row by row
     seconds: float | None = None  # to load it
     built_s: float | None = None  # its keys, indexes, triggers and the checks of its foreign keys, one after another
 

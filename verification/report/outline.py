@@ -157,6 +157,8 @@ def choose_tables(record: Record, *, largest: int) -> TableChoice:
     sound = [table for table in ordered if table.table not in names]
     contents = Counter[str](table.content for table in record.tables)
     parts = [f"{contents[content]:,} {word}" for content, word in CONTENTS.items() if contents[content]]
+    if by_sums := sum(table.by_sums for table in record.tables):
+        parts[0] += f" ({by_sums:,} by the servers' sums of their rows)"
     return TableChoice(
         shown=(*troubled, *sound[:largest]),
         troubled=names,
