@@ -201,6 +201,7 @@ class _Stream:
                 given = subprocess.PIPE
             self._program = _popen(self._argv, self._env, given, subprocess.PIPE, self._errors)
             cleanup.callback(self._program.wait)
+            _let_take_turns(self._program.pid)
             output = cleanup.enter_context(_pipe(self._program.stdout))
             if self._stdin is not None and not isinstance(self._stdin, Path):
                 feeder = cleanup.enter_context(ThreadPoolExecutor(1, thread_name_prefix="pgdrill-feeder"))
@@ -318,7 +319,7 @@ def _popen(
     log.debug("run: %s", " ".join([*(f"{name}=***" for name in sorted(env or {})), shlex.join(words)]))
     merged = {**os.environ, **(env or {})}
     try:
-        program = subprocess.Popen(
+        return subprocess.Popen(
             words,
             env={name: value for name, value in merged.items() if value is not None},
             stdin=stdin,
@@ -331,14 +332,13 @@ def _popen(
         raise ProgramError(
             f"{words[0]} cannot be started: {exc.strerror}", hint="install it, or mend its permissions"
         ) from exc
-    _let_take_turns(program.pid)
-    return program
 
 
 def _let_take_turns(pid: int) -> None:
     """Have a program wait for its turn when its input comes, instead of interrupting who writes it.
 
-    A server and pg_dump on one processor change places every 8 KiB else: a tenth of a backup's time.
+    A server and pg_dump on one processor change places every 8 KiB else: a tenth of a backup's time. Not for a server,
+    whose answer somebody waits for.
     """
     with suppress(OSError, AttributeError):  # it has ended already; no such thing outside of Linux
         if os.sched_getscheduler(pid) == os.SCHED_OTHER:  # else somebody has chosen

@@ -70,8 +70,10 @@ def test_running_out_of_time_kills_all_that_was_started(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("own", "started"), [("SCHED_OTHER", "SCHED_BATCH"), ("SCHED_IDLE", "SCHED_IDLE")])
 def test_programs_wait_for_their_turn_where_nobody_chose_another_policy(own: str, started: str) -> None:
     looks = "import os, time; time.sleep(0.3); print(os.sched_getscheduler(0))"
-    starts = f"import os; os.sched_setscheduler(0, os.{own}, os.sched_param(0)); from backup_lib.process import run; "
-    starts += f"print(run(['{sys.executable}', '-c', '{looks}']).text)"
+    starts = (
+        f"import os; os.sched_setscheduler(0, os.{own}, os.sched_param(0)); from backup_lib.process import stream\n"
+    )
+    starts += f"with stream(['{sys.executable}', '-c', '{looks}']) as chunks: print(b''.join(chunks).decode())"
     assert int(run([sys.executable, "-c", starts]).text) == getattr(os, started)
 
 
