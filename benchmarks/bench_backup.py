@@ -1,5 +1,7 @@
 """A backup with manifest, counts, inventory and digests, beside pg_dump alone and `pg_dump | gzip`.
 
+As it is by default, with the server's own second reading of all rows, and without that.
+
 python benchmarks/bench_backup.py [scale] [rounds] [major]
 """
 
@@ -53,6 +55,8 @@ def main() -> None:
                 "pg_dump > /dev/null": lambda: shell(f"{pg_dump} '{dsn}' > /dev/null"),
                 "pgdrill backup, gzip": lambda: backup("gzip"),
                 "pgdrill backup, zstd": lambda: backup("zstd", "--compress", "zstd"),
+                "gzip, rows read once": lambda: backup("gzip", "--no-independent-content"),
+                "zstd, rows read once": lambda: backup("zstd", "--compress", "zstd", "--no-independent-content"),
                 "pg_dump | gzip": lambda: shell(f"{pg_dump} '{dsn}' | gzip > {folder}/piped.gz"),
             },
             rounds=rounds,
