@@ -84,9 +84,13 @@ def due_at(task: Task, last: Run | None, now: datetime) -> datetime:
 
     A last time far in the future was noted by a clock that ran wild: it counts for nothing.
     """
-    if last is None or last.due_at > now + timedelta(days=1):
+    if last is None or _is_wild(last, now):
         return task.cron.after(now)
     return task.cron.after(last.due_at)
+
+
+def _is_wild(last: Run, now: datetime) -> bool:
+    return last.due_at > now + timedelta(days=1)
 
 
 def describe_lateness(task: Task, due: datetime, now: datetime) -> str | None:
@@ -99,7 +103,10 @@ def describe_lateness(task: Task, due: datetime, now: datetime) -> str | None:
 
 
 def check_health(tasks: Sequence[Task], state: State, now: datetime, *, grace_s: float) -> list[str]:
-    """What is wrong: a last run that failed, a time that passed `grace_s` ago without a run that ended. Else empty."""
+    """What is wrong: a last run that failed, a time that passed `grace_s` ago without a run that ended. Else empty.
+
+    And a last run in the future, since no time would pass without one until then.
+    """
     return [wrong for task in tasks if (wrong := _what_is_wrong(task, state.get(task.name), now, grace_s))]
 
 
@@ -108,6 +115,8 @@ def _what_is_wrong(task: Task, last: Run | None, now: datetime, grace_s: float) 
         return f"{task.name} was never scheduled here"
     if last.status:
         return f"{task.name} failed with exit status {last.status} at {last.ended_at:%Y-%m-%d %H:%M} UTC"
+    if _is_wild(last, now):
+        return f"{task.name} is noted as run at {last.due_at:%Y-%m-%d %H:%M} UTC, which is in the future"
     due = due_at(task, last, now)
     if now - due > timedelta(seconds=grace_s):
         return f"{task.name} should have run at {due:%Y-%m-%d %H:%M} UTC"
@@ -189,6 +198,7 @@ def run_loop(
         for task in tasks:
             say(f"{task.name}: next at {max(now, due_at(task, known.get(task.name), now)):%Y-%m-%d %H:%M} UTC")
         while not stop.is_set():
+            _forget_wild(tasks, path, say)
             _run_due(tasks, path, run, say, stop, noted, listener)
             stop.wait(_seconds_to_next(tasks, read_state(path)))
         last = read_state(path)
@@ -198,6 +208,16 @@ def run_loop(
 
 def _failure(last: Run | None) -> int:
     return (last.status or 0) if last and last.status != _STOPPED else 0
+
+
+def _forget_wild(tasks: Sequence[Task], path: Path, say: Callable[[str], object]) -> None:
+    """Wait for the next time from now on: by a last one in the future, the next would always be still to come."""
+    now, known = datetime.now(UTC), read_state(path)
+    wild = {task.name: last for task in tasks if (last := known.get(task.name)) and _is_wild(last, now)}
+    for name, last in wild.items():
+        say(f"warning: {name} is noted as run at {last.due_at:%Y-%m-%d %H:%M} UTC, in the future: it counts from now")
+    if wild:
+        _note(path, {name: msgspec.structs.replace(last, due_at=now) for name, last in wild.items()})
 
 
 def _run_due(

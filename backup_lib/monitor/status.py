@@ -197,13 +197,15 @@ def _tasks(configuration: Configuration, now: datetime) -> tuple[tuple[TaskStatu
 def _task(task: Task, last: Run | None, configuration: Configuration, now: datetime) -> TaskStatus:
     """What pgdrill's schedule never ran here is not judged: somebody else may run it, and its archives tell."""
     grace_s = configuration.settings.status.grace_s
-    wrong = check_health([task], {task.name: last}, now, grace_s=grace_s) if last else []
+    is_ahead = last is not None and (last.ended_at or last.due_at) > now + CLOCK_SKEW
+    is_judged = last is not None and (last.status or not is_ahead)
+    wrong = check_health([task], {task.name: last}, now, grace_s=grace_s) if last and is_judged else []
     again = f"run it now: pgdrill schedule once {task.name}"
     problems = [
         Problem(code="schedule", message=sentence, hint=again, values={"task": task.name, "reason": sentence})
         for sentence in wrong
     ]
-    if last and (last.ended_at or last.due_at) > now + CLOCK_SKEW:
+    if last and is_ahead:
         at = last.ended_at or last.due_at
         problems.append(
             Problem(

@@ -78,6 +78,7 @@ def test_missed_times_are_counted_and_said() -> None:
             id="missed",
         ),
         pytest.param(Run(due_at=NOW - days(0.25), ended_at=NOW, status=0), "", id="well"),
+        pytest.param(Run(due_at=NOW + days(365), ended_at=NOW, status=0), "in the future", id="clock-was-ahead"),
     ],
 )
 def test_health_tells_failures_and_missed_runs(run: Run | None, wrong: str) -> None:
@@ -246,3 +247,30 @@ def test_the_loop_makes_up_for_a_missed_backup_remembers_its_failure_and_stops_a
         [*pgdrill, "health"], cwd=tmp_path, env={**env, "DRILL_SCHEDULE": "never"}, capture_output=True, text=True
     )
     assert (health.returncode, "failed with exit status 3" in health.stdout) == (3, True)
+
+
+def test_the_loop_waits_for_no_time_of_a_clock_that_ran_ahead(tmp_path: Path) -> None:
+    """The real program; by what it then remembers, tomorrow's backup is due tomorrow."""
+    state = tmp_path / "reports" / "schedule.json"
+    state.parent.mkdir()
+    ahead = (datetime.now(UTC) + days(365)).isoformat()
+    state.write_text(json.dumps({"backup": {"due_at": ahead, "ended_at": ahead, "status": 0}}))
+    loop = subprocess.Popen(
+        [sys.executable, "-c", "from backup_lib.cli import main; main()", "schedule", "run", "--drill", "never"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "BACKUP_SCHEDULE": "0 0 1 1 *"},  # not today
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        end = time.monotonic() + 30
+        while read_state(state)["backup"].due_at > datetime.now(UTC) and time.monotonic() < end:
+            time.sleep(0.1)
+        loop.send_signal(signal.SIGTERM)
+        _, said = loop.communicate(timeout=30)
+    finally:
+        loop.kill()
+        loop.wait()
+    assert "warning: backup is noted as run at" in said
+    tomorrow = datetime.now(UTC) + days(1)
+    assert due_at(BACKUP, read_state(state)["backup"], tomorrow) <= tomorrow
