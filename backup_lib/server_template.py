@@ -20,6 +20,7 @@ from backup_lib.server_programs import Programs, cache_dir
 
 # Root's servers run as accounts that cannot enter its home; here they find their programs.
 _FOR_ALL = Path("/var/cache/pgdrill")
+MAKE_ROOM = "set TMPDIR to where there is room"
 _KEPT_VARIABLES = ("PATH", "LOCPATH")
 
 
@@ -44,7 +45,11 @@ def copy_cluster(programs: Programs, initdb: Sequence[str], data_dir: Path, uid:
         if as_root:
             os.chown(target, uid, gid)
 
-    shutil.copytree(template, data_dir, copy_function=copy)
+    try:
+        shutil.copytree(template, data_dir, copy_function=copy)
+    except shutil.Error as exc:  # it holds a tuple for each file
+        reason = str(exc.args[0][0][2]).rpartition("] ")[2].partition(": '")[0]
+        raise ServerError(f"{data_dir} cannot be made: {reason}", hint=MAKE_ROOM) from exc
     for folder in (data_dir, *(Path(top) / name for top, names, _ in os.walk(data_dir) for name in names)):
         folder.chmod(0o700)
         if as_root:

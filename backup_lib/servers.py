@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from backup_lib.isolation import Isolation, isolate
 from backup_lib.process import kill, spawn
 from backup_lib.run_folder import others_may_pass, run_folder
 from backup_lib.server_programs import Programs, client_for, find_programs, server_for
-from backup_lib.server_template import copy_cluster, reachable, server_env
+from backup_lib.server_template import MAKE_ROOM, copy_cluster, reachable, server_env
 
 __all__ = ["Programs", "Server", "client_for", "find_programs", "install_server", "server_for", "start_server"]
 
@@ -183,10 +184,12 @@ class _DiskGuard:
             return None
         if self._full:
             free = f"less than {self._reserve_bytes >> 20} MiB were left on the disk of {self._data_dir}"
-            return ServerError(f"the server was stopped: {free}", hint="set TMPDIR to where there is room")
+            return ServerError(f"the server was stopped: {free}", hint=MAKE_ROOM)
         if status == _LEASE_OVER:
             return ServerError("the server's time was over", hint="give it a longer lease")
-        return ServerError(f"the server ended by itself, status {status}: {_tail(self._log)}")
+        said = _tail(self._log)
+        hint = MAKE_ROOM if os.strerror(errno.ENOSPC) in said else ""
+        return ServerError(f"the server ended by itself, status {status}: {said}", hint=hint)
 
     def explain(
         self, _kind: type[BaseException] | None, exc: BaseException | None, _trace: TracebackType | None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -39,6 +41,13 @@ Progress = Callable[[int], object]
 # While pg_dump waits for a table, everybody else queues behind it.
 _LOCK_WAIT = "--lock-wait-timeout=5min"
 _DISTRUST = "do not trust the programs that made it: see where they are from with pgdrill doctor"
+
+
+# What pg_dump says of its own files; of the server's it quotes an ERROR.
+_NO_ROOM = re.compile(
+    r"pg_dump: error: (?!.*ERROR:).*: "
+    r"(?:(No space left|No queda espacio)|(Disk quota exceeded)|(File too large))"
+)
 
 
 class Written(NamedTuple):
@@ -157,9 +166,14 @@ class SnapshotDump:
             raise UsageError(f"only a plain archive can be written to {store.location}", hint="take the format plain")
         with store.create_path(name) as path, self._counted_beside():
             self._start_counting()
-            with self._pg_dump(*self.options, f"--file={path}") as chunks:
-                for _ in chunks:
-                    pass
+            try:
+                with self._pg_dump(*self.options, f"--file={path}") as chunks:
+                    for _ in chunks:
+                        pass
+            except ProgramError as exc:
+                if (full := _no_room(exc.message)) is not None:
+                    raise full from exc  # the place's fault: another one may take the archive
+                raise
             digest = self._beside.submit(digest_archive, path)
             restore: list[str | Path] = [self._programs.program("pg_restore"), "--file=-", path]
             with stream(restore, env=self._programs.env) as chunks:
@@ -322,3 +336,11 @@ class SnapshotDump:
             if self._progress:
                 self._progress(done)
             yield chunk
+
+
+def _no_room(said: str) -> OSError | None:
+    """What stopped pg_dump, where that is the disk it wrote to."""
+    if (found := _NO_ROOM.search(said)) is None:
+        return None
+    number = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)[(found.lastindex or 1) - 1]
+    return OSError(number, os.strerror(number))

@@ -21,6 +21,7 @@ _PARTIAL = ".partial"
 _REASONS = {
     errno.ENOSPC: "free some space there, or give another folder",
     errno.EDQUOT: "raise the quota, or give another folder",
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f), or give another folder",
     errno.EACCES: "give the folder to the user this runs as, or give another one",
     errno.EPERM: "give the folder to the user this runs as, or give another one",
     errno.EROFS: "mount it writable, or give another folder",

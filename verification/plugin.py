@@ -6,11 +6,12 @@ its fixtures.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -36,6 +37,7 @@ SANDBOXES = ("auto", "container", "embedded")
 _STATE = pytest.StashKey["_State"]()
 _JUNIT = "junit.xml"
 _CONTROL = "test_damage_would_be_seen"
+_EVIDENCE_BYTES = 1 << 20  # room for the evidence of one drill
 
 
 @dataclass(slots=True)
@@ -133,13 +135,18 @@ def _unwritable(reports: Path) -> pytest.UsageError | None:
     """Said before the first drill: without a record there is no verdict."""
     try:
         reports.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=reports):
-            return None
+        with tempfile.TemporaryFile(dir=reports) as file:
+            file.write(bytes(_EVIDENCE_BYTES))
+        return None
     except OSError as exc:
-        return pytest.UsageError(
-            f"the evidence cannot be written to {reports}: {exc.strerror}\n"
-            f"hint: give that folder to account {os.getuid()}:{os.getgid()}, or name another one: --reports"
-        )
+        return pytest.UsageError(_cannot_write(reports, exc))
+
+
+def _cannot_write(reports: Path, exc: OSError) -> str:
+    first = f"give that folder to account {os.getuid()}:{os.getgid()}"
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        first = "free some space there"
+    return f"the evidence cannot be written to {reports}: {exc.strerror}\nhint: {first}, or name another one: --reports"
 
 
 def _asks_for_drills(config: pytest.Config) -> bool:
@@ -277,8 +284,14 @@ def drill(request: pytest.FixtureRequest) -> Iterator[Drill]:
             drill.judge_all()
         record = build_record(drill, finished_at=datetime.now(UTC), proof=state.proofs.pop(drill_id, None))
     drill.close()
+    trouble = ""
+    try:
+        state.folders[name] = str(write_evidence(_reports(config), record))
+    except OSError as exc:
+        trouble = _cannot_write(_reports(config), exc)
+    if trouble:  # said without the exception: there is no verdict without a record
+        pytest.fail(trouble, pytrace=False)
     state.verdicts[name] = record.verdict
-    state.folders[name] = str(write_evidence(_reports(config), record))
     if remark := note(found, record):
         state.remarks.append(remark)
 
@@ -407,8 +420,23 @@ def pytest_testnodedown(node: Any) -> None:
 # The end
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
+@pytest.hookimpl(wrapper=True, trylast=True)  # inside of what prints the summary
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
+    state = session.config.stash[_STATE]
+    result = None
+    try:
+        result = yield
+    except OSError as exc:
+        if state.junit is None:
+            raise
+        state.remarks.append(f"pytest's JUnit file is missing: {exc.strerror}")
+        with suppress(OSError):
+            state.junit.unlink()
+    _finish(session)
+    return result
+
+
+def _finish(session: pytest.Session) -> None:
     config = session.config
     state = config.stash[_STATE]
     if hasattr(config, "workerinput"):
@@ -459,7 +487,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     from verification.evidence.folder import add_file
 
     for folder in state.folders.values():
-        add_file(Path(folder), _JUNIT, state.junit.read_bytes())
+        with suppress(OSError):  # the record stands without it
+            add_file(Path(folder), _JUNIT, state.junit.read_bytes())
     state.junit.unlink()
 
 

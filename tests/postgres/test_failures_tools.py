@@ -16,13 +16,15 @@ import psycopg
 import pytest
 from drilling import DrillOf, PgDump, execute, put, reseal, rewrite, told
 
-from backup_lib.backup import make_backup, record_manifest
+from backup_lib.backup import BackupResult, make_backup, record_manifest
 from backup_lib.dump_reader import read_inventory
 from backup_lib.dump_text import open_dump_text
-from backup_lib.errors import BackupError, ProgramError
+from backup_lib.errors import BackupError, ProgramError, StoreError
 from backup_lib.inventory import Inventory
 from backup_lib.manifest import SUFFIX, Manifest, render_manifest
+from backup_lib.replicas import back_up_to
 from backup_lib.servers import Server
+from backup_lib.store import LocalStore, Store
 from verification.evidence.record import Record
 
 pytestmark = pytest.mark.postgres
@@ -362,6 +364,37 @@ def test_a_full_disk_leaves_no_half_archive(shop: str, tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "StoreError" in ended.stderr
     assert published(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("format", ["custom", "directory", "tar"])
+def test_a_disk_that_is_full_for_pg_dump_is_that_places_fault(
+    shop: str, shim: Callable[[str], Server], tmp_path: Path, format: str
+) -> None:
+    """Where pg_dump writes itself; the next place gets the archive. A full disk of the server's is no place's fault."""
+    said = "pg_dump: error: could not write to output file: No space left on device"
+    tried = f'case "$*" in *first*) echo "{said}" >&2; exit 1;; esac; exec "$PG_DUMP" "$@"'
+    programs = shim(tried).programs
+
+    def make(place: Store) -> BackupResult:
+        return make_backup(shop, place, format=format, programs=programs)  # type: ignore[arg-type]
+
+    places = [LocalStore(tmp_path / "first"), LocalStore(tmp_path / "second")]
+    result, replicas = back_up_to(places, make)
+    assert [replica.status for replica in replicas] == ["failed", "copied"]
+    assert replicas[0].detail.startswith(str(tmp_path / "first"))
+    assert replicas[0].detail.endswith(": No space left on device")
+    assert published(tmp_path / "first") == []
+    assert result.name in published(tmp_path / "second")
+    with pytest.raises(StoreError) as caught:
+        make(places[0])
+    assert caught.value.hint.startswith("free some space")
+
+
+def test_a_full_disk_of_the_servers_is_not_the_places(shop: str, shim: Callable[[str], Server], tmp_path: Path) -> None:
+    said = 'pg_dump: error: query failed: ERROR:  could not write to file "base/1": No space left on device'
+    programs = shim(f"echo '{said}' >&2; exit 1").programs
+    with pytest.raises(ProgramError, match="query failed"):
+        make_backup(shop, tmp_path / "out", format="custom", programs=programs)
 
 
 def test_a_stale_archive_misses_its_objective_and_an_archive_of_another_day_is_seen(

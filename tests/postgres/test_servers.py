@@ -240,6 +240,19 @@ def test_a_disk_about_to_fill_stops_that_server_alone(programs_of: ProgramsOf, s
     assert one_value(other, "SELECT 1") == "1"
 
 
+def test_a_disk_without_room_for_a_cluster_is_named(server_of: ServerOf) -> None:
+    """A file may not grow beyond 1 MB, as where the disk is full."""
+    assert server_of(NEWEST_MAJOR)  # what clusters are copied from is there
+    code = (
+        "import resource; from backup_lib.servers import *; from backup_lib.server_programs import NEWEST_MAJOR\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))\n"
+        "with start_server(server_for(NEWEST_MAJOR)): pass\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "/data cannot be made: File too large\nhint: set TMPDIR" in ended.stderr
+
+
 def test_a_long_temporary_folder_does_not_lengthen_the_sockets_path(
     programs_of: ProgramsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:

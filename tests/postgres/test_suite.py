@@ -153,6 +153,22 @@ def test_evidence_that_cannot_be_written_is_said_before_anything_is_restored(bac
     assert "Traceback" not in run.stdout + run.stderr, said(run)
 
 
+def test_evidence_that_can_no_longer_be_written_is_no_verdict(backups: Path, tmp_path: Path) -> None:
+    """As where the disk fills up meanwhile; nothing is noted beside the archive either."""
+    own = tmp_path / "test_own.py"
+    own.write_text(
+        "import pathlib, shutil\n"
+        "def test_loses_the_folder(restored):\n    shutil.rmtree('reports')\n    pathlib.Path('reports').touch()\n"
+    )
+    before = {path.name: path.read_bytes() for path in backups.iterdir()}
+    run = suite(backups, tmp_path, "--archive=latest:suite_una", str(own))
+    assert run.returncode == FAILED, said(run)
+    assert "the evidence cannot be written to reports: " in run.stdout, said(run)
+    assert "not verified" in run.stdout, said(run)
+    assert "Traceback" not in run.stdout + run.stderr, said(run)
+    assert {path.name: path.read_bytes() for path in backups.iterdir()} == before
+
+
 def test_the_database_restored_serves_tests_of_ones_own(backups: Path, tmp_path: Path) -> None:
     own = tmp_path / "test_own.py"
     own.write_text(

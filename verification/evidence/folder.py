@@ -44,7 +44,11 @@ def write_evidence(reports: Path, record: Record) -> Path:
 def add_file(folder: Path, name: str, data: bytes) -> None:
     """Add what is only known after the drill, such as pytest's own JUnit file."""
     _write(folder / name, data)
-    write_sums(folder)
+    try:
+        write_sums(folder)
+    except OSError:  # what no sum is of would pass for what somebody put there
+        (folder / name).unlink()
+        raise
 
 
 def write_sums(folder: Path) -> None:
@@ -60,11 +64,15 @@ def _sum_lines(folder: Path) -> Iterable[str]:
 
 def _write(path: Path, data: bytes) -> None:
     partial = path.with_name(f".{path.name}.partial")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _name_latest(reports: Path, drill_id: str) -> None:
