@@ -157,9 +157,12 @@ def open_bundle(outer: Store, name: str) -> Bundle:
 
 def bundle_names(aside: Store) -> list[str]:
     """The bundles in a folder of bundles, which need not be there."""
-    if isinstance(aside, LocalStore) and not aside.folder.is_dir():
-        return []
-    return sorted(filter(is_bundle_name, aside.contents()))
+    return sorted(filter(is_bundle_name, aside.contents())) if has_bundles(aside) else []
+
+
+def has_bundles(aside: Store) -> bool:
+    """Whether it can be looked for any there; a folder may be missing."""
+    return not isinstance(aside, LocalStore) or aside.folder.is_dir()
 
 
 def is_before(name: str, at: datetime) -> bool:

@@ -16,7 +16,7 @@ from backup_lib.archive import name_prefix
 from backup_lib.bundle import FOLDER, INDEX, is_bundle_name
 from backup_lib.catalog import Found, list_archives
 from backup_lib.errors import BackupError
-from backup_lib.ledger import SUFFIX, Ledger, Standing, digest_stored, read_ledger, write_ledger
+from backup_lib.ledger import SUFFIX, Ledger, Standing, alone, digest_stored, read_ledger, write_ledger
 from backup_lib.retention import Action, Candidate, Decision, Policy, StandIn, decide
 from backup_lib.store import LocalStore, Store
 from backup_lib.successors import claim, prove_rewrapped, prove_sound, rewrapped_from
@@ -281,7 +281,8 @@ def _carry_out(place: Store, planned: Planned, now: datetime) -> Planned:
             _set_aside(place, planned.found.name, now)
         elif planned.is_uncounted:
             store, name = planned.found.store, planned.found.name
-            write_ledger(store, name, replace(read_ledger(store, name), quarantined_at=now))
+            with alone(store):
+                write_ledger(store, name, replace(read_ledger(store, name), quarantined_at=now))
     except BackupError as exc:
         return replace(planned, failure=exc.message)
     return planned
@@ -292,15 +293,16 @@ def delete_archive(store: Store, name: str, now: datetime) -> None:
 
     :raises StoreError: when the place refuses to; the archive is then what it was.
     """
-    ledger = read_ledger(store, name)
-    write_ledger(store, name, replace(ledger, expiring_at=now))
-    try:
-        store.delete(name)
-    except BackupError:
-        if store.exists(name):  # an object lock, a file of somebody else: it stays, as it was
-            write_ledger(store, name, ledger) if ledger.entries else store.delete(name + SUFFIX)
-        raise
-    _delete_sidecars(store, name)
+    with alone(store):  # a drill that ends now is noted before, or finds it gone
+        ledger = read_ledger(store, name)
+        write_ledger(store, name, replace(ledger, expiring_at=now))
+        try:
+            store.delete(name)
+        except BackupError:
+            if store.exists(name):  # an object lock, a file of somebody else: it stays, as it was
+                write_ledger(store, name, ledger) if ledger.entries else store.delete(name + SUFFIX)
+            raise
+        _delete_sidecars(store, name)
 
 
 def _delete_sidecars(store: Store, name: str) -> None:
@@ -311,9 +313,10 @@ def _delete_sidecars(store: Store, name: str) -> None:
 
 def _set_aside(place: Store, name: str, now: datetime) -> None:
     """The archive first: it is no longer offered as the latest, whatever happens next."""
-    write_ledger(place, name, replace(read_ledger(place, name), quarantined_at=now))
-    place.move(name, QUARANTINE)
-    _move_sidecars(place, name)
+    with alone(place):
+        write_ledger(place, name, replace(read_ledger(place, name), quarantined_at=now))
+        place.move(name, QUARANTINE)
+        _move_sidecars(place, name)
 
 
 def _move_sidecars(place: Store, name: str) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from backup_lib.codec import Digest
 from backup_lib.dump_text import digest_archive
 from backup_lib.errors import LockedError, StoreError
-from backup_lib.store import LocalStore, Store
+from backup_lib.store import LocalStore, Store, refused
 
 SCHEMA_VERSION = 1
 SUFFIX = ".verified.json"
@@ -101,7 +101,7 @@ def note_drill(store: Store, name: str, entry: Entry) -> None:
 
     :raises StoreError: when the place cannot be written; the archive is none the worse for it.
     """
-    with _alone(store):
+    with alone(store):
         if not store.exists(name):
             raise StoreError(f"{name} is no longer in {store.location}", hint="it was moved or deleted meanwhile")
         ledger = read_ledger(store, name)
@@ -109,9 +109,15 @@ def note_drill(store: Store, name: str, entry: Entry) -> None:
 
 
 def digest_stored(store: Store, name: str) -> tuple[int, str]:
-    """Size and SHA-256 of an archive as it lies there now, read to its end."""
+    """Size and SHA-256 of an archive as it lies there now, read to its end.
+
+    :raises StoreError: when it cannot be read.
+    """
     if isinstance(store, LocalStore):
-        return digest_archive(store.path(name))
+        try:
+            return digest_archive(store.path(name))
+        except OSError as exc:
+            raise refused(store.path(name), exc) from exc
     digest = Digest()
     for chunk in store.open_read(name):
         digest.update(chunk)
@@ -119,8 +125,11 @@ def digest_stored(store: Store, name: str) -> tuple[int, str]:
 
 
 @contextmanager
-def _alone(store: Store) -> Iterator[None]:
-    """Two drills of one archive that end together must both be noted."""
+def alone(store: Store) -> Iterator[None]:
+    """Who reads a ledger to write it anew: two drills of one archive that end together must both be noted.
+
+    :raises LockedError: when others are at it for 5 s.
+    """
     until = time.monotonic() + _WAIT_S
     with ExitStack() as held:
         while True:

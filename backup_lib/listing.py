@@ -27,7 +27,7 @@ from backup_lib.archive import (
     time_and_kind,
 )
 from backup_lib.bundle import FOLDER, Bundle, bundle_names, is_before, open_bundle
-from backup_lib.errors import BackupError
+from backup_lib.errors import BackupError, StoreError
 from backup_lib.manifest import Kind
 from backup_lib.store import LocalStore, Store, StoredItem
 
@@ -161,8 +161,7 @@ class Listing:
                 break
             if kind not in kinds or not may_be(name) or (described := self._describe(name)) is None:
                 continue
-            (archive,) = look_into([described])
-            if is_meant(archive):
+            for archive in filter(is_meant, look_into([described])):
                 newest = archive if newest is None else max(newest, archive, key=_age)
         return newest
 
@@ -187,7 +186,15 @@ class Listing:
         return [found for found in looked if found is not None]
 
     def _look(self, name: str) -> Found | None:
-        """The archive that a file or folder with such a name is, or None when it is something else."""
+        """The archive that a file or folder with such a name is, or None when it is something else, or has gone."""
+        try:
+            return self._look_into(name)
+        except StoreError:
+            if self.store.exists(name):
+                raise
+            return None
+
+    def _look_into(self, name: str) -> Found | None:
         found = self._describe(name)
         if found is None:
             return None
@@ -214,14 +221,15 @@ def newest_first(found: Iterable[Found]) -> list[Found]:
 
 
 def look_into(found: Sequence[Found]) -> list[Found]:
-    """The same, with what their manifests and first bytes say."""
-    return list(_side_by_side(_looked_into, found, found[0].store)) if found else []
+    """The same, with what their manifests and first bytes say; without those that have gone since they were listed."""
+    looked = _side_by_side(_looked_into, found, found[0].store) if found else ()
+    return [one for one in looked if one is not None]
 
 
 def look_at(store: Store, item: StoredItem) -> Found:
     """What is named is an archive, whatever it holds."""
     has_manifest, has_ledger = (store.exists(item.name + suffix) for suffix in (manifest.SUFFIX, ledger.SUFFIX))
-    return _looked_into(_describe(store, item, has_manifest=has_manifest, has_ledger=has_ledger))
+    return _read_into(_describe(store, item, has_manifest=has_manifest, has_ledger=has_ledger))
 
 
 def is_of(archive: Found, database: str) -> bool:
@@ -301,9 +309,21 @@ def _describe(store: Store, item: StoredItem, *, has_manifest: bool, has_ledger:
     )
 
 
-def _looked_into(found: Found) -> Found:
+def _looked_into(found: Found) -> Found | None:
+    """None: it has gone since the listing, to where another run took it."""
     if found.is_looked_into:
         return found
+    try:
+        return _read_into(found)
+    except StoreError:
+        if not found.store.exists(found.name):
+            return None
+        if not found.has_manifest or found.store.exists(found.manifest_name):
+            raise
+        return _read_into(replace(found, has_manifest=False))
+
+
+def _read_into(found: Found) -> Found:
     head = _manifest_head(found.store, found.manifest_name) if found.has_manifest else None
     encryption = None if found.is_folder else encryption_of(_head(found.store, found.name))
     found = replace(found, is_looked_into=True, encryption=encryption)

@@ -25,6 +25,7 @@ from backup_lib.bundle import (
     Index,
     Member,
     bundle_names,
+    has_bundles,
     open_bundle,
     read_index,
     read_members,
@@ -33,8 +34,8 @@ from backup_lib.bundle import (
 from backup_lib.catalog import Found, list_archives
 from backup_lib.chunks import Digest
 from backup_lib.errors import BackupError, DamagedArchiveError, StoreError
-from backup_lib.expiry import delete_archive
-from backup_lib.ledger import Ledger, digest_stored, read_ledger, write_ledger
+from backup_lib.expiry import delete_archive, finish_interrupted
+from backup_lib.ledger import Ledger, alone, digest_stored, read_ledger, write_ledger
 from backup_lib.manifest import parse_manifest
 from backup_lib.rotation import Packed, plan_rotation
 from backup_lib.store import LocalStore, Sink, Store
@@ -53,6 +54,9 @@ def rotate(place: Store, *, older_than_days: int, now: datetime) -> list[Packed]
     with ExitStack() as locks:
         for database in sorted({found.database for found in list_archives(place) if found.database}):
             locks.enter_context(place.lock(name_prefix(database)))
+        if settles := has_bundles(aside):
+            locks.enter_context(aside.lock(""))  # clears away what a dead run has half written
+        finish_interrupted(place)
         outcomes = [one for name in bundle_names(aside) for one in _settle(place, aside, name, now)]
         settled = {one.found.name for one in outcomes}
         bundles: dict[str, list[Packed]] = defaultdict(list)
@@ -63,8 +67,8 @@ def rotate(place: Store, *, older_than_days: int, now: datetime) -> list[Packed]
                 bundles[item.bundle].append(item)
             else:
                 outcomes.append(item)
-        if bundles:
-            locks.enter_context(aside.lock(""))  # clears away what a dead run has half written
+        if bundles and not settles:
+            locks.enter_context(aside.lock(""))
         outcomes += [one for name, items in bundles.items() for one in _pack(place, aside, name, items, now)]
     return sorted(outcomes, key=lambda one: (one.found.taken_at, one.found.name), reverse=True)
 
@@ -207,9 +211,10 @@ def _let_go(place: Store, bundle: Bundle, item: Packed, sha256: str, now: dateti
             raise StoreError(
                 f"{bundle.location} has another archive of the name {name}", hint="see which is the right one"
             )
-        known = read_ledger(place, name).entries
-        if known != read_ledger(bundle, name).entries:
-            write_ledger(bundle, name, Ledger(entries=known))
+        with alone(bundle):
+            known = read_ledger(place, name).entries
+            if known != read_ledger(bundle, name).entries:
+                write_ledger(bundle, name, Ledger(entries=known))
         delete_archive(place, name, now)
     except BackupError as exc:
         return _failed(item, exc)

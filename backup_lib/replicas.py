@@ -7,17 +7,18 @@ or that a store keeps of what it once received, says nothing of what it would ha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from backup_lib import manifest
+from backup_lib import ledger, manifest
 from backup_lib.archive import name_prefix, parse_name
 from backup_lib.backup import BackupResult
 from backup_lib.catalog import Found, list_archives
 from backup_lib.codec import Digest
 from backup_lib.errors import BackupError, StoreError
 from backup_lib.expiry import QUARANTINE
-from backup_lib.ledger import digest_stored, read_ledger, write_ledger
+from backup_lib.ledger import alone, digest_stored, read_ledger, write_ledger
 from backup_lib.manifest import parse_manifest
 from backup_lib.store import Store
 
@@ -44,14 +45,25 @@ def copy_archive(name: str, source: Store, target: Store) -> str:
     :raises StoreError: when it cannot be written, exists there, or reads back otherwise; nothing of it is left then.
     """
     _refuse_folder(name, source)
-    named = parse_name(name)
-    with target.lock(name_prefix(named.database) if named else name):  # clears away what a dead copy left
+    with _locked(name, target):
         return _copy_whole(name, source, target)
 
 
-def _copy_whole(name: str, source: Store, target: Store) -> str:
+def _locked(name: str, target: Store) -> AbstractContextManager[None]:
+    """Which clears away what a dead copy left."""
+    return target.lock(_lock_of(name))
+
+
+def _lock_of(name: str) -> str:
+    named = parse_name(name)
+    return name_prefix(named.database) if named else name
+
+
+def _copy_whole(name: str, source: Store, target: Store, expected: str | None = None) -> str:
+    """:param expected: its SHA-256, if that is known."""
     if target.exists(name):
         raise StoreError(f"{target.location}/{name} exists already", hint="compare the two: pgdrill sync")
+    lacking = [file for file in (name + ledger.SUFFIX, name + manifest.SUFFIX) if not target.exists(file)]
     written = _copy_file(name, source, target)
     try:
         _, read_back = digest_stored(target, name)
@@ -63,8 +75,15 @@ def _copy_whole(name: str, source: Store, target: Store) -> str:
         _merge_ledger(name, source, target)
         if source.exists(name + manifest.SUFFIX) and not target.exists(name + manifest.SUFFIX):
             _copy_file(name + manifest.SUFFIX, source, target)
+        if expected not in (None, written):
+            raise StoreError(f"{source.location}/{name} was changed meanwhile", hint="run it again: pgdrill sync")
+        if not source.exists(name):  # an archive goes before what lies beside it: that may be gone, too
+            raise StoreError(f"{source.location}/{name} went while it was copied", hint="run it again: pgdrill sync")
     except BaseException:
         target.delete(name)  # without its manifest it would pass for somebody else's archive
+        for file in lacking:
+            if target.exists(file):
+                target.delete(file)
         raise
     return written
 
@@ -119,10 +138,22 @@ def sync_places(places: Sequence[Store], *, dry_run: bool = False, quick: bool =
             reachable.append(place)
         except BackupError as exc:
             replicas.append(Replica(name="*", place=place.location, status="failed", detail=exc.message))
-    for name in sorted({name for found in listed.values() for name in found}):
+    names = sorted({name for found in listed.values() for name in found})
+    if not dry_run:
+        _clear(reachable, names)
+    for name in names:
         job = _Sync(name, reachable, listed, dry_run=dry_run, quick=quick)
         replicas += job.run()
     return replicas
+
+
+def _clear(places: Sequence[Store], names: Sequence[str]) -> None:
+    """What dead copies left beside whole archives, which are not touched again."""
+    one_of_each = {_lock_of(name): name for name in names}.values()
+    for place in places:
+        for name in one_of_each:
+            with suppress(BackupError), _locked(name, place):  # that may be written, and where nobody is at it
+                pass
 
 
 class _Sync:
@@ -160,7 +191,9 @@ class _Sync:
         if len(known) > 1:
             what = "its manifests differ" if promised else "its copies differ, and there is no manifest to tell"
             return [*replicas, *(self._replica(place, "conflict", f"{what}: nothing is changed") for place in there)]
-        source = next((place for place in there if digests[place.location] in known), None)
+        sound = [place for place in there if digests[place.location] in known]
+        # A copy that was interrupted may lack its manifest, and is given it by one that has it.
+        source = next((place for place in sound if self._has_manifest(place)), sound[0] if sound else None)
         if source is None:
             what = "no place has the bytes that its manifest promises"
             return [*replicas, *(self._replica(place, "damaged", what) for place in there)]
@@ -171,7 +204,7 @@ class _Sync:
         """What the manifests promise; of one that cannot be read, nothing."""
         found = set()
         for place in there:
-            if self._listed[place.location][self._name].has_manifest:
+            if self._has_manifest(place):
                 name = self._name + manifest.SUFFIX
                 try:
                     facts = parse_manifest(b"".join(self._store(place).open_read(name)), name=name).archive
@@ -181,10 +214,22 @@ class _Sync:
                     found.add(f"{facts.size_bytes} bytes" if self._quick else facts.sha256)
         return found
 
+    def _has_manifest(self, place: Store) -> bool:
+        return self._listed[place.location][self._name].has_manifest
+
     def _digest(self, place: Store) -> str:
         if self._quick:
             return f"{self._listed[place.location][self._name].size_bytes} bytes"
         return digest_stored(self._store(place), self._name)[1]
+
+    def _digest_now(self, place: Store) -> str | None:
+        """Under the lock, so that it stays so; None: it is not there."""
+        store = self._store(place)
+        if not store.exists(self._name):
+            return None
+        if self._quick:
+            return f"{store.item(self._name).size_bytes} bytes"
+        return digest_stored(store, self._name)[1]
 
     def _store(self, place: Store) -> Store:
         """Where in that place it lies: in a bundle, perhaps."""
@@ -200,9 +245,16 @@ class _Sync:
                 return self._replica(place, "equal")
             if self._dry_run:
                 return self._replica(place, wrong, f"would be copied from {source.location}")
-            if digest is not None:
-                self._store(place).move(self._name, QUARANTINE)
-            copy_archive(self._name, self._store(source), place)
+            _refuse_folder(self._name, self._store(source))
+            with _locked(self._name, place):
+                now = self._digest_now(place)
+                if now == good:  # by another run
+                    return self._replica(place, "equal")
+                if now != digest:
+                    raise StoreError(f"{place.location}/{self._name} was changed meanwhile", hint="run it again")
+                if digest is not None:
+                    self._store(place).move(self._name, QUARANTINE)
+                _copy_whole(self._name, self._store(source), place, None if self._quick else good)
         except BackupError as exc:
             return self._replica(place, "failed", exc.message)
         detail = f"from {source.location}" + ("; the damaged one is in quarantine" if digest else "")
@@ -229,12 +281,16 @@ def _copy_file(name: str, source: Store, target: Store) -> str:
 
 def _merge_ledger(name: str, source: Store, target: Store) -> None:
     """What was proved of one copy holds for another with the same bytes, and an entry names the bytes."""
-    ours, theirs = read_ledger(target, name), read_ledger(source, name)
-    known = {entry.drill_id for entry in ours.entries}
-    new = tuple(entry for entry in theirs.entries if entry.drill_id not in known)
-    if new:
-        merged = sorted((*ours.entries, *new), key=lambda entry: entry.finished_at)
-        write_ledger(target, name, replace(ours, entries=tuple(merged)))
+    theirs = read_ledger(source, name)
+    if not theirs.entries:
+        return
+    with alone(target):
+        ours = read_ledger(target, name)
+        known = {entry.drill_id for entry in ours.entries}
+        new = tuple(entry for entry in theirs.entries if entry.drill_id not in known)
+        if new:
+            merged = sorted((*ours.entries, *new), key=lambda entry: entry.finished_at)
+            write_ledger(target, name, replace(ours, entries=tuple(merged)))
 
 
 def _refuse_folder(name: str, source: Store) -> None:

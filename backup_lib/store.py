@@ -7,17 +7,17 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISDIR
-from typing import Protocol
+from typing import IO, Protocol
 
 from backup_lib.codec import CHUNK_BYTES, read_chunks
 from backup_lib.errors import LockedError, MissingPlaceError, StoreError
+from backup_lib.half_written import clear, partial_of, remove, written
 
-_PARTIAL = ".partial"
 _REASONS = {
     errno.ENOSPC: "free some space there, or give another folder",
     errno.EDQUOT: "raise the quota, or give another folder",
@@ -157,31 +157,32 @@ class LocalStore:
 
     @contextmanager
     def create(self, name: str) -> Iterator[Sink]:
-        with self._explained(self.path(name)), self._partial(name) as partial:
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
+        with self._explained(self.path(name)), self._written(name) as (partial, file):
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
             self._publish(partial, name)
 
     @contextmanager
     def create_path(self, name: str) -> Iterator[Path]:
         """A path at which a program makes a file or a folder; it gets its name when the context ends well."""
-        with self._explained(self.path(name)), self._partial(name) as partial:
-            yield partial
-            for file in [*(partial.iterdir() if partial.is_dir() else ()), partial]:
-                file.chmod(0o700 if file.is_dir() else 0o600)
-                _sync(file)
-            self._publish(partial, name)
+        with self._explained(self.path(name)):
+            self._make()
+            partial = partial_of(self.path(name))
+            try:
+                yield partial
+                for file in [*(partial.iterdir() if partial.is_dir() else ()), partial]:
+                    file.chmod(0o700 if file.is_dir() else 0o600)
+                    _sync(file)
+                self._publish(partial, name)
+            finally:
+                remove(partial)
 
     def replace(self, name: str, data: bytes) -> None:
-        with self._explained(self.path(name)), self._partial(name) as partial:
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+        with self._explained(self.path(name)), self._written(name, wait=True) as (partial, file):
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
             partial.replace(self.path(name))
             _sync(self.folder)
 
@@ -190,7 +191,7 @@ class LocalStore:
             path = self.path(name)
             if path.is_dir():
                 # It goes at once: half a folder would pass for a damaged archive.
-                path = path.rename(self.path(f".{name}{_PARTIAL}"))
+                path = path.rename(partial_of(path))
                 shutil.rmtree(path)
             else:
                 path.unlink()
@@ -231,7 +232,7 @@ class LocalStore:
     @contextmanager
     def lock(self, prefix: str) -> Iterator[None]:
         with self._explained(self.folder):
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make()
             descriptor = os.open(self.path(f".{prefix}lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             # The kernel lets go of it when its process ends, however that ends.
@@ -243,9 +244,8 @@ class LocalStore:
                 hint="wait until it ends; the lock goes with its process, there is nothing to delete",
             ) from None
         try:
-            # Nobody else writes such names now: what is half written has lost its writer.
-            for leftover in self.folder.glob(f".{_literal(prefix)}*{_PARTIAL}"):
-                _remove(leftover)
+            with self._explained(self.folder):
+                clear(self.folder, prefix)
             yield
         finally:
             os.close(descriptor)
@@ -254,31 +254,30 @@ class LocalStore:
         with self._explained(self.folder):
             return shutil.disk_usage(self.folder).free
 
-    @contextmanager
-    def _partial(self, name: str) -> Iterator[Path]:
+    def _make(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial = self.path(f".{name}{_PARTIAL}")
-        try:
-            yield partial
-        finally:
-            _remove(partial)
+
+    def _written(self, name: str, *, wait: bool = False) -> AbstractContextManager[tuple[Path, IO[bytes]]]:
+        self._make()
+        return written(self.path(name), wait=wait)
 
     def _publish(self, partial: Path, name: str) -> None:
         """Give what is whole its name, which must be free: of two writers, one fails."""
         path = self.path(name)
-        if partial.is_dir():
-            if path.exists():  # a rename would only refuse when there is something in it
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-            partial.rename(path)
-        else:
-            try:
-                os.link(partial, path)
-            except FileExistsError:
-                raise
-            except OSError:  # a file system without hard links
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+        try:
+            if partial.is_dir():
+                if path.exists():  # a rename would only refuse when there is something in it
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
                 partial.rename(path)
-        _sync(self.folder)
+            else:
+                _link(partial, path)
+            _sync(self.folder)
+        except FileExistsError:
+            raise
+        except BaseException:  # a signal: the caller is told that nothing was made
+            if not partial.exists() or (path.exists() and path.samefile(partial)):
+                remove(path)
+            raise
 
     @contextmanager
     def _explained(self, path: Path) -> Iterator[None]:
@@ -291,10 +290,15 @@ class LocalStore:
                 f"{path} exists already", hint="an archive is never overwritten: wait a second, or move it away"
             ) from exc
         except OSError as exc:
-            raise StoreError(
-                f"{path}: {exc.strerror}",
-                hint=_REASONS.get(exc.errno or 0, "see that the folder is on a working disk"),
-            ) from exc
+            raise refused(path, exc) from exc
+
+
+def refused(path: Path, exc: OSError) -> StoreError:
+    """What the system did not do with a file in a place, and what to do next."""
+    hint = _REASONS.get(exc.errno or 0, "see that the folder is on a working disk")
+    if exc.errno == errno.ENOENT and path.parent.is_dir():
+        hint = "another run has moved or deleted it: see what is there, pgdrill list"
+    return StoreError(f"{path}: {exc.strerror}", hint=hint)
 
 
 class _Entries(Mapping[str, StoredItem]):
@@ -342,17 +346,15 @@ def _folder_bytes(folder: Path) -> int:
         return 0
 
 
-def _literal(text: str) -> str:
-    """For a glob: `[` and its kin stand for themselves."""
-    return "".join(f"[{character}]" if character in "*?[" else character for character in text)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(FileNotFoundError):
-            path.unlink()
+def _link(partial: Path, path: Path) -> None:
+    """A second name for the file, which must be free."""
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+        partial.rename(path)
 
 
 def _sync(path: Path) -> None:

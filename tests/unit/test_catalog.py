@@ -6,9 +6,10 @@ import gzip
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from archives import a_manifest
@@ -16,6 +17,7 @@ from archives import a_manifest
 from backup_lib.catalog import list_archives, remark_on, resolve
 from backup_lib.errors import NoSuchArchiveError, StoreError, UsageError
 from backup_lib.manifest import SUFFIX, render_manifest
+from backup_lib.store import LocalStore, StoredItem
 
 DUMP = b"--\n-- PostgreSQL database dump\n--\n\n"
 
@@ -306,3 +308,36 @@ def test_a_day_that_does_not_exist_is_no_time(tmp_path: Path) -> None:
     (latest,) = resolve(["latest"], tmp_path)
     assert latest.name == "pos_backup_20250102_000000.sql"
     assert [archive.taken_at_from for archive in list_archives(tmp_path)] == ["name", "file time"]
+
+
+class Leaving(LocalStore):
+    """Another run moves one file away between the listing and the look into it."""
+
+    leaves: ClassVar[list[str]] = []
+
+    def contents(self) -> Mapping[str, StoredItem]:
+        contents = super().contents()
+        for name in self.leaves:
+            self.path(name).unlink()
+        return contents
+
+
+@pytest.mark.parametrize(
+    ("leaves", "left"),
+    [
+        (["x.sql.gz"], []),
+        (["d_backup_20250101_000000.sql.gz"], []),
+        (["d_backup_20250101_000000.sql.gz", "d_backup_20250101_000000.sql.gz.manifest.json"], []),
+        (["d_backup_20250101_000000.sql.gz.manifest.json"], ["name"]),
+    ],
+    ids=["foreign", "archive", "archive-and-manifest", "manifest"],
+)
+def test_what_goes_while_it_is_listed_is_not_there_and_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaves: list[str], left: list[str]
+) -> None:
+    name = leaves[0].removesuffix(SUFFIX)
+    put(tmp_path, name, gzip.compress(DUMP, mtime=0))
+    if name != "x.sql.gz":
+        put(tmp_path, name + SUFFIX, render_manifest(a_manifest()))
+    monkeypatch.setattr(Leaving, "leaves", leaves)
+    assert [found.taken_at_from for found in list_archives(Leaving(tmp_path))] == left

@@ -155,3 +155,59 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 def test_reading_what_is_not_there_is_a_store_error(store: LocalStore) -> None:
     with pytest.raises(StoreError, match="No such file"):
         list(store.open_read("a.sql"))
+
+
+def test_what_a_dead_writer_left_keeps_nobody_from_writing(store: LocalStore) -> None:
+    store.folder.mkdir(parents=True)
+    for name in (".a.json.partial", ".a.sql.partial"):
+        (store.folder / name).write_bytes(b"half")
+    store.replace("a.json", b"{}")
+    write(store, "a.sql", b"text")
+    assert {path.name: path.read_bytes() for path in store.folder.iterdir()} == {"a.json": b"{}", "a.sql": b"text"}
+
+
+def test_the_second_name_that_a_dead_writer_left_is_not_written_into(store: LocalStore) -> None:
+    write(store, "a.sql", b"text")
+    (store.folder / ".a.sql.partial").hardlink_to(store.path("a.sql"))
+    with pytest.raises(StoreError, match="exists already"):
+        write(store, "a.sql", b"other")
+    assert [(path.name, path.read_bytes()) for path in store.folder.iterdir()] == [("a.sql", b"text")]
+
+
+def test_of_two_writers_of_one_name_the_second_is_told(store: LocalStore) -> None:
+    with store.create("a.sql") as sink:
+        sink.write(b"first")
+        with pytest.raises(LockedError, match=r"another run writes .*/a\.sql"):
+            write(store, "a.sql", b"second")
+    assert b"".join(store.open_read("a.sql")) == b"first"
+
+
+def test_what_is_being_written_without_the_lock_is_not_cleared_by_who_gets_it(store: LocalStore) -> None:
+    """A drill notes how it ended while a backup of the same database begins."""
+    with store.create("d_backup_1.sql.verified.json") as sink:
+        sink.write(b"{}")
+        with store.lock("d_backup_"):
+            pass
+    assert store.exists("d_backup_1.sql.verified.json")
+
+
+def test_what_belongs_to_the_lock_of_a_longer_name_is_not_cleared(store: LocalStore) -> None:
+    """Of the databases `d` and `d_backup_old`, while the second one is backed up by pg_dump itself."""
+    with store.lock("d_backup_old_backup_"), store.create_path("d_backup_old_backup_1.dir") as path:
+        path.mkdir()
+        with store.lock("d_backup_"):
+            assert path.exists()
+    assert store.exists("d_backup_old_backup_1.dir")
+
+
+def test_interrupted_when_it_has_its_name_it_is_gone_again(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an archive stays whose manifest was never written."""
+
+    def interrupted(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(store, "a.sql", b"text")
+    assert list(store.folder.iterdir()) == []
