@@ -96,9 +96,10 @@ class Emergency:
             "start": lambda: self._command(self._commands.start),
             "health": self._health,
         }
+        self._require_restored()
         for place, name in enumerate(STEPS, 1):
             title = f"[{place}/{len(STEPS)}] {name}"
-            if self.state.step(name).status == "done":
+            if self.state.step(name).status == "done" and (name != "swap" or self._is_swapped()):
                 self._tell(f"{title}: done before")
                 continue
             self._tell(f"{title} …")
@@ -106,19 +107,40 @@ class Emergency:
         self._keep(msgspec.structs.replace(self.state, outcome="done"))
 
     def roll_back(self) -> None:
-        """Give the names back, where they were swapped, and drop what was restored, where they were not."""
-        self._require_same_server()
-        if self._is_swapped():
-            self._try_command(self._commands.stop)
-            self._swap_back()
-            self._try_command(self._commands.start)
-        elif self.state.new_oid is not None:
-            with self._server.maintenance(avoid=[self.state.live]) as conn:
-                name = name_of(conn, self.state.new_oid)
-                if name is not None:
-                    new_database.drop_database(conn, name)
-                    self._tell(f"{name} was dropped; {self.state.live} was not touched")
-        self._keep(msgspec.structs.replace(self.state, outcome="rolled_back"))
+        """Give the names back, where they were swapped, and drop what was restored, where they never were.
+
+        :raises InterruptedRestoreError: on ^C; says what is live, and how to go on.
+        """
+        try:
+            self._require_same_server()
+            if self._is_swapped():
+                # Noted first: what the application has written since is in it, so it is kept whatever happens next.
+                noted = self.state.with_step(Step(name="swap", status="done", note="the names were swapped"))
+                self._keep(msgspec.structs.replace(noted, outcome="under_way"))
+                self._try_command(self._commands.stop)
+                self._swap_back()
+                self._try_command(self._commands.start)
+            elif self.state.step("swap").status == "done":  # an interrupted roll-back gave the names back
+                self._try_command(self._commands.start)
+                self._tell(f"{self.what_is_live()}; what was restored is kept as {self.state.new}")
+            else:
+                if self.state.step("stop").status in ("running", "done"):
+                    self._try_command(self._commands.start)
+                self._drop_restored()
+            self._keep(msgspec.structs.replace(self.state, outcome="rolled_back"))
+        except KeyboardInterrupt as exc:
+            raise InterruptedRestoreError(
+                f"interrupted while it was rolled back; {self.what_is_live()}", hint="go on with --rollback"
+            ) from exc
+
+    def _drop_restored(self) -> None:
+        """The application never had it. Until the restore is done, its name is all that is known of it."""
+        state = self.state
+        with self._server.maintenance(avoid=[state.live]) as conn:
+            name = name_of(conn, state.new_oid) if state.new_oid is not None else state.new
+            if name is not None and oid_of(conn, name) is not None:
+                new_database.drop_database(conn, name)
+                self._tell(f"{name} was dropped; {state.live} was not touched")
 
     def what_is_live(self) -> str:
         """A sentence on what the application finds, asked of the server."""
@@ -145,7 +167,7 @@ class Emergency:
         self._keep(self.state.with_step(Step(name=name, status="running", began_at=began_at)))
         try:
             note = work()
-        except KeyboardInterrupt as exc:
+        except (KeyboardInterrupt, InterruptedRestoreError) as exc:
             raise InterruptedRestoreError(
                 f"interrupted in {name}; {self.what_is_live()}", hint="go on with --resume, or go back with --rollback"
             ) from exc
@@ -298,6 +320,16 @@ class Emergency:
             if system_identifier(conn) != self.state.system_identifier:
                 raise RestoreError(
                     f"{self._path} is of another server", hint="name the one it was begun on: --dsn or DATABASE_URL"
+                )
+
+    def _require_restored(self) -> None:
+        """What an interrupted roll-back has dropped cannot be gone on with."""
+        state = self.state
+        with self._server.maintenance(avoid=[state.live]) as conn:
+            if state.new_oid is not None and name_of(conn, state.new_oid) is None:
+                raise RestoreError(
+                    f"what was restored is no longer there; {state.live} is the database it was",
+                    hint="end it: --rollback; then begin another one: --emergency",
                 )
 
     def _keep(self, state: State) -> None:

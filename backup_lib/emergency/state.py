@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from backup_lib.errors import LockedError, StoreError, UsageError
+from backup_lib.half_written import written
 
 SCHEMA_VERSION = 1
 STEPS = ("restore", "verify", "stop", "swap", "start", "health")
@@ -71,14 +72,12 @@ def read_state(path: Path) -> State | None:
 
 
 def write_state(path: Path, state: State) -> None:
-    """Under a temporary name, synced, renamed: there is always a whole one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file:
+    """Under a hidden name, synced, renamed: there is always a whole one."""
+    with written(path, wait=True) as (partial, file):
         file.write(msgspec.json.format(msgspec.json.encode(state), indent=1) + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
+        partial.replace(path)
 
 
 @contextmanager

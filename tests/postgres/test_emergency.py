@@ -367,6 +367,70 @@ def test_a_kill_between_the_swap_and_its_record_is_seen_at_the_server(live_of: C
     assert live.rows() == _GOOD
 
 
+_KILL = "sh -c 'kill -9 $PPID'"  # as a step's command
+
+
+@pytest.mark.parametrize("after", ["rollback", "resume"])
+def test_a_roll_back_killed_when_the_names_are_given_back_keeps_what_was_restored(
+    live_of: Callable[..., Live], after: str
+) -> None:
+    live = live_of()
+    assert live.run(live.archive, "--emergency", "--yes")[0] == 0
+    execute(live.dsn, "INSERT INTO ventas (total) VALUES (7)")  # by the application, before somebody goes back
+    with live.start("--rollback", "--yes", "--start-command", _KILL) as program:
+        program.communicate(timeout=30)
+    assert program.returncode == -signal.SIGKILL
+    assert live.rows() == _BAD
+    assert live.run(live.archive, "--emergency", "--yes")[0] == 2  # it is under way again
+    assert live.run(f"--{after}", "--yes", "--start-command", "touch started")[0] == 0
+    state = live.state()
+    assert live.rows() == (_BAD if after == "rollback" else _GOOD + 1)
+    assert live.databases() == [live.name, state.new if after == "rollback" else state.old]
+    assert (live.folder / "started").exists() is (after == "rollback")
+    assert [path.name for path in live.folder.iterdir() if path.name.endswith(".partial")] == []
+
+
+def test_rolled_back_after_the_application_was_stopped_it_is_started(live_of: Callable[..., Live]) -> None:
+    live = live_of()
+    with live.start(live.archive, "--emergency", "--yes", "--stop-command", _KILL) as program:
+        program.communicate(timeout=30)
+    assert live.run("--rollback", "--yes", "--start-command", "touch started")[0] == 0
+    assert (live.folder / "started").exists()
+    assert (live.rows(), live.databases()) == (_BAD, [live.name])
+
+
+def test_what_a_killed_restore_left_is_dropped_though_its_oid_was_not_noted(live_of: Callable[..., Live]) -> None:
+    live = live_of()
+    assert live.run(live.archive, "--emergency", "--yes", "--stop-command", "false")[0] == 3
+    state = live.state()
+    state = state.with_step(msgspec.structs.replace(state.step("restore"), status="running"))
+    write_state(live.state_file, msgspec.structs.replace(state, new_oid=None))
+    status, out, _ = live.run("--rollback", "--yes")
+    assert (status, f"{state.new} was dropped" in out) == (0, True)
+    assert live.databases() == [live.name]
+
+
+def test_what_a_killed_roll_back_has_dropped_is_not_gone_on_with(live_of: Callable[..., Live]) -> None:
+    live = live_of()
+    assert live.run(live.archive, "--emergency", "--yes", "--stop-command", "false")[0] == 3
+    execute(live.server.conninfo(), f'DROP DATABASE "{live.state().new}"')
+    status, _, err = live.run("--resume", "--yes")
+    assert (status, "what was restored is no longer there" in err, "--rollback" in err) == (3, True, True)
+    assert live.run("--rollback", "--yes")[0] == 0
+    assert live.rows() == _BAD
+
+
+def test_a_roll_back_that_is_interrupted_says_what_is_live(live_of: Callable[..., Live]) -> None:
+    live = live_of()
+    assert live.run(live.archive, "--emergency", "--yes")[0] == 0
+    with live.start("--rollback", "--yes", "--stop-command", "sh -c 'kill -TERM $PPID; sleep 5'") as program:
+        _, err = program.communicate(timeout=30)
+    assert program.returncode == 130
+    assert f"interrupted while it was rolled back; {live.name} is the restored database" in err
+    assert live.run("--rollback", "--yes")[0] == 0
+    assert live.rows() == _BAD
+
+
 def test_a_lost_live_database_is_made_anew(live_of: Callable[..., Live]) -> None:
     live = live_of()
     execute(live.server.conninfo(), f"DROP DATABASE {live.name}")
