@@ -70,9 +70,14 @@ def _hold_new(path: Path) -> int | None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return None
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    if _is_named(descriptor, path):
-        return descriptor
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if _is_named(descriptor, path):
+            return descriptor
+    except BaseException:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+        raise
     os.close(descriptor)  # before it was locked, somebody took it for a dead one's
     return None
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from backup_lib.errors import StoreError, UsageError
+from backup_lib.errors import LockedError, StoreError, UsageError
 from backup_lib.store import Sink, StoredItem
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SCHEMES = ("s3", "s3a", "gs", "az", "azure")
 _PUT_BYTES = 8 << 20  # up to here one conditional request; beyond, parts of that size
 _FIRST_BYTES = 256 << 10  # enough for the head of an archive, and for most manifests whole
 _RANGE_BYTES = 16 << 20
-_CLAIM_LIFE = timedelta(hours=24)
+_CLAIM, _CLAIM_LIFE = ".claim", timedelta(hours=24)
 _CODE = re.compile(r"<Code>([^<]+)</Code>.*?<Message>([^<]*)</Message>", re.DOTALL)
 _HINTS = {
     "NoSuchBucket": "make the bucket first; pgdrill makes none",
@@ -145,6 +145,17 @@ class ObjectStore:
     def free_bytes(self) -> int | None:
         return None
 
+    def clear_claims(self) -> None:
+        """Those of writers that died long ago: of most names nobody ever claims one again."""
+        from obstore import list_with_delimiter
+
+        with self._explained(""):
+            objects = list_with_delimiter(self.client)["objects"]
+        for item in objects:
+            is_claim = item["path"].startswith(".") and item["path"].endswith(_CLAIM)
+            if is_claim and datetime.now(UTC) - item["last_modified"] > _CLAIM_LIFE:
+                self.delete(item["path"])
+
     def _head(self, name: str) -> dict[str, Any] | None:
         from obstore import head
 
@@ -181,7 +192,7 @@ class _Upload:
     def __init__(self, store: ObjectStore, name: str) -> None:
         self._store = store
         self._name = name
-        self._claim = f".{name}.claim"
+        self._claim = f".{name}{_CLAIM}"
         self._held = bytearray()
         self._parts: Any = None  # obstore's WritableFile
 
@@ -221,6 +232,7 @@ class _Upload:
         from obstore import open_writer
 
         self._take_claim()
+        self._store.clear_claims()
         try:
             if self._store.exists(self._name):
                 raise _taken(f"{self._store.location}/{self._name}")
@@ -240,8 +252,8 @@ class _Upload:
                 put(self._store.client, self._claim, text, mode="create", use_multipart=False)
             except AlreadyExistsError:
                 claimed = self._store._head(self._claim)
-                if claimed and datetime.now(UTC) - claimed["last_modified"] < _CLAIM_LIFE:
-                    raise
+                if claimed and (since := claimed["last_modified"]) > datetime.now(UTC) - _CLAIM_LIFE:
+                    raise _claimed(self._store.location, self._name, self._claim, since) from None
                 put(self._store.client, self._claim, text, use_multipart=False)  # its writer died long ago
 
     def _flush(self) -> None:
@@ -287,6 +299,15 @@ def _client_options() -> dict[str, Any]:
     endpoints = (os.environ.get(name, "") for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"))
     plain_http = any(endpoint.startswith("http://") for endpoint in endpoints)
     return {"connect_timeout": "10s", "timeout": "120s", **({"allow_http": True} if plain_http else {})}
+
+
+def _claimed(location: str, name: str, claim: str, since: datetime) -> LockedError:
+    """The object itself is not there: nobody can tell from here whether its writer lives."""
+    return LockedError(
+        f"another run writes {location}/{name} since {since:%Y-%m-%d %H:%M} UTC, or was killed and left {claim}",
+        hint=f"wait until it ends; if none runs, delete {claim} there: it counts for nothing from "
+        f"{since + _CLAIM_LIFE:%Y-%m-%d %H:%M} UTC on",
+    )
 
 
 def _taken(what: str) -> StoreError:

@@ -146,7 +146,9 @@ class Drill:
     def is_of_files(self) -> bool:
         """Of configuration files: all of them are read back, and there is nothing to restore into a server."""
         manifest = self.facts.manifest
-        return manifest is not None and manifest.archive is not None and manifest.archive.kind == "config"
+        if manifest is None:  # its backup was killed before it was written: the name tells
+            return self.found.kind == "config"
+        return manifest.archive is not None and manifest.archive.kind == "config"
 
     def __enter__(self) -> Drill:
         return self

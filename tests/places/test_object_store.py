@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from object_stores import Bucket, client_of
 
+from backup_lib import object_store
 from backup_lib.catalog import resolve
-from backup_lib.errors import StoreError, UsageError
+from backup_lib.errors import LockedError, StoreError, UsageError
 from backup_lib.object_store import ObjectStore, open_object_store
 from backup_lib.places import open_place
 from backup_lib.store import LocalStore
@@ -75,9 +78,37 @@ def test_a_failure_leaves_nothing_not_even_parts(store: ObjectStore, s3_endpoint
 def test_of_two_writers_in_parts_one_fails(store: ObjectStore) -> None:
     with store.create("a.sql") as first:
         first.write(b"1" * LARGE)
-        with pytest.raises(StoreError, match="exists already"):
+        with pytest.raises(LockedError, match=r"another run writes .*/a\.sql since"):
             write(store, "a.sql", b"2" * LARGE)
     assert next(iter(store.open_read("a.sql")))[:1] == b"1"
+
+
+_KILLED = """
+import os, sys
+from backup_lib.object_store import open_object_store
+with open_object_store(sys.argv[1]).create("a.sql") as sink:
+    sink.write(bytes(20_000_000)); os.kill(os.getpid(), 9)
+"""
+
+
+def test_the_claim_of_a_writer_that_was_killed_is_named_and_counts_for_a_day(
+    store: ObjectStore, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = subprocess.run([sys.executable, "-c", _KILLED, store.location], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert store.items() == []
+    with pytest.raises(LockedError, match=r"or was killed and left \.a\.sql\.claim") as caught:
+        write(store, "a.sql", bytes(LARGE))
+    assert "delete .a.sql.claim there" in caught.value.hint
+    write(store, "b.sql", bytes(LARGE))  # other names are free
+    monkeypatch.setattr(object_store, "_CLAIM_LIFE", timedelta(0))
+    write(store, "c.sql", bytes(LARGE))
+    client = client_of(s3_endpoint)
+    bucket, _, prefix = store.location.removeprefix("s3://").partition("/")
+    kept = [item["Key"] for item in client.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/")["Contents"]]
+    assert kept == [f"{prefix}/b.sql", f"{prefix}/c.sql"]
+    for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", []):  # what a lifecycle rule does
+        client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 
 
 def test_only_our_own_small_files_are_replaced_and_all_are_deleted_and_moved(store: ObjectStore) -> None:

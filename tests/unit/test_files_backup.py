@@ -202,6 +202,19 @@ def test_a_drill_reads_every_file_back_and_needs_no_server(project: Path) -> Non
     assert any("a service starts with these files" in said for said in record.not_proved)
 
 
+def test_without_its_manifest_it_is_not_verified_and_not_called_damaged(project: Path) -> None:
+    """Its backup was killed between the two."""
+    archive = pack(project)
+    (project / "backups" / f"{archive.name}{SUFFIX}").unlink()
+    record = drilled(archive)
+    assert record.verdict == "could_not_verify"
+    assert {check.name: check.status for check in record.checks} == {
+        "integrity": "passed",
+        "completeness": "could_not_verify",
+    }
+    assert "a manifest that lists the files" in record.summary
+
+
 Change = Callable[[tarfile.TarInfo, bytes], "tuple[tarfile.TarInfo, bytes] | None"]
 
 

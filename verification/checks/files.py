@@ -17,8 +17,10 @@ def check_files(facts: Facts) -> list[Finding]:
     archived, manifest = facts.archived, facts.manifest
     if archived.files is None and archived.damage is not None:
         return [_fault("archive", "a tar file that can be read to its end", archived.damage)]
-    if archived.files is None or manifest is None:
+    if archived.files is None:
         return [not_reached(NAME, facts)]
+    if manifest is None:
+        return [_unpromised(len(archived.files))]
     promised = {one.path: one for one in manifest.files}
     found = {one.path: one for one in archived.files}
     if not promised:
@@ -41,6 +43,19 @@ def _shown(one: FileFacts | None) -> str:
     if one.target is not None:
         return f"{what}, to {one.target}"
     return f"{what}, {one.size_bytes} bytes, SHA-256 {one.sha256}" if one.sha256 else what
+
+
+def _unpromised(count: int) -> Finding:
+    return Finding(
+        check=NAME,
+        object="archive",
+        status="gap",
+        cause="archive",
+        expected="a manifest that lists the files",
+        actual=f"none; {count} files, folders and links can be read",
+        why="nothing tells what must be in it: its backup was interrupted, or its manifest was taken away",
+        hint="back the files up again: pgdrill backup --kind config",
+    )
 
 
 def _fault(subject: str, expected: str, actual: str) -> Finding:
