@@ -111,11 +111,14 @@ class Emergency:
 
         :raises InterruptedRestoreError: on ^C; says what is live, and how to go on.
         """
+        steps = self.state.steps
         try:
             self._require_same_server()
             if self._is_swapped():
                 # Noted first: what the application has written since is in it, so it is kept whatever happens next.
                 noted = self.state.with_step(Step(name="swap", status="done", note="the names were swapped"))
+                for name in ("stop", "start", "health"):  # if somebody wants it after all: --resume
+                    noted = noted.with_step(Step(name=name))
                 self._keep(msgspec.structs.replace(noted, outcome="under_way"))
                 self._try_command(self._commands.stop)
                 self._swap_back()
@@ -127,7 +130,7 @@ class Emergency:
                 if self.state.step("stop").status in ("running", "done"):
                     self._try_command(self._commands.start)
                 self._drop_restored()
-            self._keep(msgspec.structs.replace(self.state, outcome="rolled_back"))
+            self._keep(msgspec.structs.replace(self.state, steps=steps, outcome="rolled_back"))
         except KeyboardInterrupt as exc:
             raise InterruptedRestoreError(
                 f"interrupted while it was rolled back; {self.what_is_live()}", hint="go on with --rollback"

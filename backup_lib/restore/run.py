@@ -79,7 +79,8 @@ def carry_out(prepared: Prepared, *, progress: Progress | None = None) -> Restor
     else:
         with _telling(f"{plan.database}, which was empty, is incomplete now: restore again with --clean"):
             restored = _checked(prepared, _load_side_by_side(prepared, progress), ())
-    warnings = (*restored.warnings, *_analyze(prepared))
+    with _telling(f"{plan.database} is restored and checked; only planner statistics are lacking: run ANALYZE"):
+        warnings = (*restored.warnings, *_analyze(prepared))
     return replace(restored, seconds=time.monotonic() - begun, warnings=warnings)
 
 

@@ -498,6 +498,23 @@ def test_an_interrupted_restore_says_how_the_target_is(
     assert query(dsn, "SELECT to_regnamespace('tienda')") is None
 
 
+def test_interrupted_when_it_is_restored_it_says_that_it_is(shop: Shop, fresh_database: Callable[..., str]) -> None:
+    dsn = fresh_database(shop.server)
+    with psycopg.connect(dsn) as holder:
+        holder.execute("LOCK TABLE pg_catalog.pg_statistic IN SHARE MODE")  # what ANALYZE alone waits for
+        program = pgdrill("restore", shop.ours, "--table", "tienda.partidas", dsn=dsn)
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'ANALYZE%'"
+        for _ in range(600):
+            if query(shop.server.conninfo(), waiting):
+                break
+            time.sleep(0.05)
+        program.send_signal(signal.SIGTERM)
+        status, _, err = said(program)
+    assert status == 130
+    assert "is restored and checked; only planner statistics are lacking" in err
+    assert query(dsn, "SELECT count(*) FROM tienda.partidas") == 300
+
+
 def test_what_a_killed_restore_left_is_known_for_what_it_is(shop: Shop, new_name: Callable[[Server], str]) -> None:
     name = new_name(shop.server)
     execute(shop.server.conninfo(), f"CREATE DATABASE {name}", f"COMMENT ON DATABASE {name} IS '{UNFINISHED}'")
