@@ -64,6 +64,12 @@ def build_name(
     return f"{name_prefix(database)}{at}{'' if kind == 'full' else '_' + kind}{suffix}{'.age' if encrypted else ''}"
 
 
+def encrypted_name(name: str, *, was_encrypted: bool) -> str:
+    """What an archive is called with another key: `x.sql.gz.enc` and `x.sql.gz` become `x.sql.gz.age`."""
+    ends = (".age", *_OPENSSL_SUFFIXES) if was_encrypted else ()
+    return next((name.removesuffix(end) for end in ends if name.lower().endswith(end)), name) + ".age"
+
+
 def name_prefix(database: str) -> str:
     """What the names of all archives of a database begin with."""
     encoded = quote(database, safe="")

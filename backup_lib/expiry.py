@@ -173,8 +173,8 @@ def _find_successors(judged: Sequence[_Judged]) -> None:
     there = [(item.found, item.ledger) for item in judged if not item.folder]
     for item in judged:
         if item.folder == REPLACED:
-            item.successor = rewrapped_from(item.ledger, there)
-            item.stand_in = claim(item.successor, "no archive here says in its drills that it was made from it")
+            item.successor = rewrapped_from(item.found, item.ledger, there)
+            item.stand_in = claim(item.successor, "no archive here says that it was made from it")
         elif item.is_copy:
             item.successor = next((found for found, _ in there if found.name == item.found.name), None)
             item.stand_in = claim(item.successor, "no other copy of it is here: pgdrill sync")
@@ -300,7 +300,7 @@ def delete_archive(store: Store, name: str, now: datetime) -> None:
             store.delete(name)
         except BackupError:
             if store.exists(name):  # an object lock, a file of somebody else: it stays, as it was
-                write_ledger(store, name, ledger) if ledger.entries else store.delete(name + SUFFIX)
+                write_ledger(store, name, ledger) if ledger != Ledger() else store.delete(name + SUFFIX)
             raise
         _delete_sidecars(store, name)
 

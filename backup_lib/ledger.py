@@ -57,13 +57,26 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What `rewrap` made a file from, whether or not any drill has seen that."""
+
+    sha256: str  # of the file itself: it says nothing of another one under that name
+    made_from: tuple[str, ...]  # SHA-256 of what it was made from, one after the other
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
     """What is known of the archive with that name."""
 
     entries: tuple[Entry, ...] = ()  # the newest last
     quarantined_at: datetime | None = None  # UTC; since when it lies among those set aside
     expiring_at: datetime | None = None  # UTC; its deletion was begun: what is left of it may go
+    origin: Origin | None = None
     schema_version: int = SCHEMA_VERSION
+
+    def origins(self, sha256: str) -> tuple[str, ...]:
+        """What the file with that digest was made from."""
+        return self.origin.made_from if self.origin and self.origin.sha256 == sha256 else ()
 
     def last(self, *, size_bytes: int) -> Entry | None:
         """The newest entry of a file of that size, whatever it says."""

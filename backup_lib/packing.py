@@ -212,9 +212,9 @@ def _let_go(place: Store, bundle: Bundle, item: Packed, sha256: str, now: dateti
                 f"{bundle.location} has another archive of the name {name}", hint="see which is the right one"
             )
         with alone(bundle):
-            known = read_ledger(place, name).entries
-            if known != read_ledger(bundle, name).entries:
-                write_ledger(bundle, name, Ledger(entries=known))
+            known, noted = read_ledger(place, name), read_ledger(bundle, name)
+            if (known.entries, known.origin) != (noted.entries, noted.origin):
+                write_ledger(bundle, name, Ledger(entries=known.entries, origin=known.origin))
         delete_archive(place, name, now)
     except BackupError as exc:
         return _failed(item, exc)

@@ -13,19 +13,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from backup_lib import manifest
-from backup_lib.archive import HEAD_BYTES, detect, encryption_of
+from backup_lib.archive import HEAD_BYTES, detect, encrypted_name, encryption_of
 from backup_lib.catalog import Found
 from backup_lib.chunks import Digest, peek
 from backup_lib.codec import Wrapping, open_packed
 from backup_lib.encryption import Keys, Lock, Opened, Seal, decrypt
 from backup_lib.errors import DamagedArchiveError, StoreError, UsageError, WrongKeyError
 from backup_lib.expiry import REPLACED
-from backup_lib.ledger import Ledger, digest_stored, read_ledger, write_ledger
+from backup_lib.ledger import Ledger, Origin, digest_stored, read_ledger, write_ledger
 from backup_lib.manifest import Encryption, Manifest, parse_manifest, render_manifest
-from backup_lib.staging import STAGE, abandon, clear, finish_interrupted, lock_prefix, put_in_place
+from backup_lib.staging import STAGE, abandon, clear, finish_interrupted, lock_prefix, put_in_place, take_away
 from backup_lib.store import Store
 
-_OLD_SUFFIXES = (".age", ".enc", ".aes", ".openssl")
 _RESERVE_BYTES = 16 << 20
 Progress = Callable[[int], object]
 
@@ -76,7 +75,7 @@ def plan_rewrap(found: Found, lock: Lock, keys: Keys, new_keys: Keys) -> Rewrapp
         )
     head, chunks = peek(found.store.open_read(found.name), HEAD_BYTES)
     program = encryption_of(head)
-    name = _new_name(found.name, encrypted=program is not None)
+    name = encrypted_name(found.name, was_encrypted=program is not None)
     if program == "age" and (reason := _has_key(found, lock)):
         return Rewrapping(found=found, name=name, was="age", authenticated=True, reason=reason)
     opened = _open(head, chunks, keys, found)
@@ -104,8 +103,9 @@ def rewrap(
     stage = store.under(STAGE)
     finish_interrupted(store)
     with ExitStack() as cleanup:
-        for place in (store, stage):
-            cleanup.enter_context(place.lock(lock_prefix(found.name)))
+        cleanup.enter_context(store.lock(lock_prefix(found.name)))
+        cleanup.callback(take_away, stage, found.name)
+        cleanup.enter_context(stage.lock(lock_prefix(found.name)))
         clear(stage, plan.name)
         promised = _promised(found)
         if made := _made_before(plan, keys, new_keys, lock):
@@ -127,13 +127,6 @@ def rewrap(
 
 
 # Looking
-
-
-def _new_name(name: str, *, encrypted: bool) -> str:
-    """`x.sql.gz.enc` and `x.sql.gz` become `x.sql.gz.age`."""
-    if encrypted:
-        name = next((name.removesuffix(end) for end in _OLD_SUFFIXES if name.lower().endswith(end)), name)
-    return f"{name}.age"
 
 
 def _has_key(found: Found, lock: Lock) -> str:
@@ -320,6 +313,7 @@ def _stage_sidecars(plan: Rewrapping, stage: Store, made: _Made, promised: Manif
         if entry.sha256 == made.old.sha256  # of other bytes, a drill says nothing of these
     )
     later = read_ledger(store, plan.name).entries if plan.name != plan.found.name else ()
-    if entries := (*carried, *(entry for entry in later if entry.drill_id not in {e.drill_id for e in carried})):
-        write_ledger(stage, plan.name, Ledger(entries=entries, quarantined_at=known.quarantined_at))
+    entries = (*carried, *(entry for entry in later if entry.drill_id not in {e.drill_id for e in carried}))
+    origin = Origin(sha256=made.new.sha256, made_from=(*known.origins(made.old.sha256), made.old.sha256))
+    write_ledger(stage, plan.name, Ledger(entries=entries, quarantined_at=known.quarantined_at, origin=origin))
     return any(entry.standing == "verified" for entry in carried)

@@ -6,6 +6,7 @@ manifest last: as long as that is still staged, the next run knows what is left 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from backup_lib import ledger, manifest
@@ -72,6 +73,14 @@ def lock_prefix(name: str) -> str:
     """Of the lock that keeps backups of the same database away."""
     named = parse_name(name)
     return name_prefix(named.database) if named else name
+
+
+def take_away(stage: Store, name: str) -> None:
+    """The hidden place itself, when nothing is left in it; the caller holds the lock of the place around it."""
+    if isinstance(stage, LocalStore):
+        stage.path(f".{lock_prefix(name)}lock").unlink(missing_ok=True)
+        with suppress(OSError):  # another one is at work there, or something waits for the next run
+            stage.folder.rmdir()
 
 
 def abandon(stage: Store, name: str) -> None:

@@ -37,7 +37,7 @@ def checklist(
     Exits 0 if nothing is left but what a person must do, 1 if something is wrong, 3 if something could not be proved.
     """
     from backup_lib.monitor.checklist import needing_drill, run_checklist
-    from backup_lib.monitor.checklist_texts import render_text
+    from backup_lib.monitor.checklist_texts import render_text, texts
     from backup_lib.monitor.status import examine
 
     configuration = load()
@@ -51,7 +51,8 @@ def checklist(
     else:
         put(render_text(done, lang))
     if not dry_run:
-        say(f"kept: {_keep(done, lang, Path(configuration.settings.verify.reports) / 'checklists')}")
+        at = _keep(done, lang, Path(configuration.settings.verify.reports) / "checklists")
+        say(f"{texts(lang)['words']['kept']}: {at}")
     raise typer.Exit(done.exit_status)
 
 

@@ -151,7 +151,9 @@ def _place_row(one: PlaceStatus) -> tuple[str, ...]:
 
 
 def _task_row(one: TaskStatus, now: datetime) -> tuple[str, ...]:
-    if one.last_ended_at is None:
+    if one.is_awaited:
+        last = "none yet"
+    elif one.last_ended_at is None:
         last = "not by pgdrill's schedule here"
     else:
         last = (

@@ -88,10 +88,13 @@ def _is_enough(drill: DrillView, period: Period) -> bool:
 
 def _automatic_run(sight: Sight) -> Iterator[Seen]:
     task = next((task for task in sight.status.tasks if task.name == "backup"), None)
-    if task is None or task.last_ended_at is None:
+    unread = [problem for problem in sight.status.problems if problem.key == "unread-schedule"]
+    if wrong := (*(task.problems if task else ()), *unread):
+        yield from _wrong(wrong)
+    elif task is not None and task.is_awaited:
+        yield Seen(state="unproved", key="run-first", values={"next_at": task.next_at})
+    elif task is None or task.last_ended_at is None:
         yield Seen(state="person", key="run-unknown", next="pgdrill schedule cron --help")
-    elif task.problems:
-        yield from _wrong(task.problems)
     else:
         yield Seen(state="proved", key="run-ok", values={"ended_at": task.last_ended_at, "next_at": task.next_at})
 

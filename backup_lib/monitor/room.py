@@ -33,7 +33,7 @@ class PlaceStatus:
 
 def unreadable(location: str, message: str, hint: str) -> PlaceStatus:
     """A place of which nothing can be said."""
-    problem = Problem(code="unread", severity="unknown", message=message, hint=hint, values={"reason": message})
+    problem = Problem(code="unread", severity="unknown", message=message, hint=hint, values={"place": location})
     return PlaceStatus(
         location=location,
         archives=None,

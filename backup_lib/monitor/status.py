@@ -43,6 +43,7 @@ class TaskStatus:
     next_at: datetime  # UTC; in the past when it is due
     last_ended_at: datetime | None  # UTC; None: pgdrill's schedule never ran it here
     last_status: int | None  # exit status
+    is_awaited: bool = False  # pgdrill's schedule runs here, and its first time is still to come
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -100,7 +101,7 @@ def examine(configuration: Configuration, *, now: datetime, place: str | None = 
                 code="nothing",
                 severity="unknown",
                 message="no database is configured, and no archive is found: there is nothing to judge",
-                hint="name a database: pgdrill init, or set DATABASE_URL; name the archives: --backups PLACE",
+                hint="make an archive: pgdrill backup; or name a database (pgdrill init), or a place: --backups",
             )
         )
     tasks, trouble = _tasks(configuration, now)
@@ -188,7 +189,12 @@ def _tasks(configuration: Configuration, now: datetime) -> tuple[tuple[TaskStatu
         state = read_state(Path(configuration.settings.schedule.state))
     except BackupError as exc:
         trouble = Problem(
-            code="unread", severity="unknown", message=exc.message, hint=exc.hint, values={"reason": exc.message}
+            code="unread",
+            severity="unknown",
+            message=exc.message,
+            hint=exc.hint,
+            variant="schedule",
+            values={"place": configuration.settings.schedule.state},
         )
         return (), (trouble,)
     return tuple(_task(task, state.get(task.name), configuration, now) for task in tasks), ()
@@ -200,11 +206,7 @@ def _task(task: Task, last: Run | None, configuration: Configuration, now: datet
     is_ahead = last is not None and (last.ended_at or last.due_at) > now + CLOCK_SKEW
     is_judged = last is not None and (last.status or not is_ahead)
     wrong = check_health([task], {task.name: last}, now, grace_s=grace_s) if last and is_judged else []
-    again = f"run it now: pgdrill schedule once {task.name}"
-    problems = [
-        Problem(code="schedule", message=sentence, hint=again, values={"task": task.name, "reason": sentence})
-        for sentence in wrong
-    ]
+    problems = [_of_run(task, last, sentence, now) for sentence in wrong if last]
     if last and is_ahead:
         at = last.ended_at or last.due_at
         problems.append(
@@ -221,8 +223,24 @@ def _task(task: Task, last: Run | None, configuration: Configuration, now: datet
         next_at=due_at(task, last, now),
         last_ended_at=last.ended_at if last else None,
         last_status=last.status if last else None,
+        is_awaited=last is not None and last.ended_at is None,
         problems=tuple(problems),
     )
+
+
+def _of_run(task: Task, last: Run, sentence: str, now: datetime) -> Problem:
+    """It failed, or its time went by."""
+    again = f"run it now: pgdrill schedule once {task.name}"
+    if last.status:
+        return Problem(
+            code="schedule",
+            message=sentence,
+            hint=again,
+            variant="failed",
+            values={"task": task.name, "status": last.status, "ended_at": last.ended_at},
+        )
+    due = due_at(task, last, now)
+    return Problem(code="schedule", message=sentence, hint=again, values={"task": task.name, "due_at": due})
 
 
 def describe(status: Status) -> dict[str, Any]:

@@ -127,6 +127,23 @@ def test_an_emergency_restore_can_be_taken_back_in_the_next_container(shop: Shop
     shop.sql("SELECT 1 / (count(*) - 1000) FROM products")
 
 
+def test_the_guides_own_restore_commands_work_on_these_archives(shop: Shop) -> None:
+    def restore(archive: Path, database: str) -> None:
+        psql = ("psql", "-q", "-v", "ON_ERROR_STOP=1", "-h", "/tmp", "-U", "pos_user", "-d", database)  # noqa: S108
+        shop.compose("exec", "-T", "db", *psql, given=archive.read_text())
+
+    shop.compose("exec", "-T", "db", "createdb", "-h", "/tmp", "-U", "pos_user", "pos_db_production_new")  # noqa: S108
+    for options, database in (((), "pos_db_production_new"), (("--create",), "postgres")):
+        before = set((shop.folder / "backups").glob("*.sql"))
+        shop.compose("run", "--rm", "backup", "backup", *options)
+        (archive,) = set((shop.folder / "backups").glob("*.sql")) - before
+        if options:
+            shop.sql("DELETE FROM products")
+        restore(archive, database)
+    shop.sql("SELECT 1 / count(*) FROM products")
+    shop.sql("\\connect pos_db_production_new\nSELECT 1 / count(*) FROM products")
+
+
 def test_the_clock_is_healthy_and_nothing_runs_as_root(shop: Shop) -> None:
     ends_at = time.monotonic() + 60
     while (

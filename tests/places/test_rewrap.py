@@ -184,6 +184,29 @@ def test_files_of_openssl_become_age_files(
     assert age("--decrypt", "-i", str(new.identity_files[0]), given=(tmp_path / "backup.sql.age").read_bytes()) == TEXT
     assert (tmp_path / REPLACED / "backup.sql.enc").exists()
     assert not (tmp_path / "backup.sql.enc").exists()
+    assert not (tmp_path / ".rewrapping").exists()
+
+
+def test_files_that_were_never_drilled_go_when_what_was_made_of_them_is(
+    tmp_path: Path, openssl: Callable[..., bytes]
+) -> None:
+    """Twice another key: both old files stand behind the one that is left."""
+    store, name = LocalStore(tmp_path), f"{PLAIN}.enc"
+    put(store, name, openssl(PHRASE, given=gzip.compress(TEXT)))
+    first, second = Keys(passphrase=OTHER_PHRASE), Keys(passphrase=f"{OTHER_PHRASE} y otra")
+    run(store, "all", Lock(passphrase=first.passphrase), Keys(passphrase=PHRASE), first)
+    run(store, "all", Lock(passphrase=second.passphrase), first, second)
+    aside = store.under(REPLACED)
+    assert [item.name for item in aside.items()] == [f"{PLAIN}.age", f"{PLAIN}.age{LEDGER}", name]
+    expire(store, Policy(keep_days=9999), now=datetime(2025, 11, 1, tzinfo=UTC))
+    put(store, NEXT, gzip.compress(TEXT))
+    drill(store, NEXT)
+    expire(store, Policy(keep_days=9999), now=datetime(2026, 1, 10, tzinfo=UTC))
+    assert aside.exists(name)  # what was made of it is not verified
+    drill(store, f"{PLAIN}.age")
+    expire(store, Policy(keep_days=9999), now=datetime(2026, 1, 10, tzinfo=UTC))
+    assert list(aside.items()) == []
+    assert read(store, f"{PLAIN}.age", second) == TEXT
 
 
 def test_a_wrong_key_and_damage_are_told_apart_and_change_nothing(

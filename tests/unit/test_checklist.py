@@ -60,6 +60,18 @@ def keys(done: Checklist, item: str) -> list[str]:
 # daily
 
 
+def test_a_schedule_that_waits_for_its_first_time_is_not_somebody_else_s(shelf: Shelf) -> None:
+    shelf.put(age_h=1)
+    Path("reports").mkdir()
+    began = (NOW - timedelta(hours=1)).isoformat()
+    Path("reports/schedule.json").write_text(json.dumps({"backup": {"due_at": began}}))
+    done = checklist("daily")
+    assert states(done)["automatic-run"] == "unproved"
+    assert "the first time is 2026-11-25 02:00 UTC" in render_text(done, "en")
+    Path("reports/schedule.json").write_text(json.dumps({"backup": {"due_at": "2026-11-22T09:00:00Z"}}))
+    assert states(checklist("daily"))["automatic-run"] == "failed"  # nobody ran it then
+
+
 def well(shelf: Shelf) -> None:
     note_run(0)
     shelf.put(age_h=7, drill=shelf.drill())
@@ -297,7 +309,7 @@ def test_a_problem_is_told_in_spanish_with_commands_as_they_are(shelf: Shelf) ->
     assert "siguiente: pgdrill schedule health; pgdrill backup --database shop --kind full" in text
 
 
-VARIANTS = {"", "series", "empty", "unread", "drill", "run"}
+VARIANTS = {"", "series", "empty", "unread", "drill", "run", "failed", "schedule"}
 ENGLISH = re.compile(r"\b(the|is|are|of|has|was|in)\b")
 
 
@@ -307,6 +319,10 @@ def ail(shelf: Shelf, what: str) -> None:
         shelf.folder.mkdir(exist_ok=True)
     elif what == "future":
         shelf.put(age_h=-50)
+    elif what == "run-failed":
+        note_run(3)
+    elif what == "run-missed":
+        note_run(0, hours_ago=60)
     elif what == "size-differs":
         shelf.put(age_h=7)
         next(shelf.folder.glob("*.sql.gz")).write_bytes(b"")
@@ -329,6 +345,8 @@ def ail(shelf: Shelf, what: str) -> None:
     [
         ("missing", "no hay ningún respaldo de shop (full) en"),
         ("future", "está en el futuro: no se cuenta"),
+        ("run-failed", "la ejecución programada de backup falló el 2026-11-24 02:00 UTC con estado de salida 3"),
+        ("run-missed", "la ejecución programada de backup debió ocurrir el 2026-11-22 02:00 UTC y no terminó"),
         ("size-differs", "mide 0 B y su manifiesto promete 1000 B"),
         ("manifest-damaged", "nada dice qué debe contener el respaldo"),
         ("emptied", "hay tablas vacías que antes tenían filas: public.ventas"),
@@ -342,6 +360,20 @@ def test_a_problem_is_told_in_spanish_with_its_figures_and_without_english(shelf
     assert done.exit_status == 1
     text = render_text(done, "es")
     assert told in text
+    assert ENGLISH.findall(text.replace(str(shelf.folder), "")) == []
+
+
+@pytest.mark.parametrize("lost", ["backups", "reports/schedule.json"])
+def test_what_cannot_be_read_is_told_in_spanish_without_english(shelf: Shelf, lost: str) -> None:
+    note_run(0)
+    if lost == "backups":
+        Path("backups").write_text("a file")
+    else:
+        shelf.put(age_h=7)
+        Path(lost).write_text("{")
+    text = render_text(checklist("weekly"), "es") + render_text(checklist("daily"), "es")
+    assert "no se puede leer" in text
+    assert lost in text
     assert ENGLISH.findall(text.replace(str(shelf.folder), "")) == []
 
 

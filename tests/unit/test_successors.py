@@ -12,7 +12,7 @@ from test_cli import Pgdrill, pgdrill  # noqa: F401 - a fixture
 from test_expiry import DUMP, FAILED, FINE, NOW, drill, names, put, store  # noqa: F401 - a fixture
 
 from backup_lib.expiry import QUARANTINE, REPLACED, Planned, expire, plan_expiry
-from backup_lib.ledger import SUFFIX, digest_stored, read_ledger, write_ledger
+from backup_lib.ledger import SUFFIX, Ledger, Origin, digest_stored, read_ledger, write_ledger
 from backup_lib.manifest import SUFFIX as MANIFEST
 from backup_lib.manifest import render_manifest
 from backup_lib.retention import Policy
@@ -34,6 +34,21 @@ def replace_key(store: LocalStore, days: int) -> str:
     carried = replace(entry, sha256=sha256, size_bytes=size_bytes, rewrapped_from=entry.sha256)
     write_ledger(store, name, replace(old, entries=(carried,)))
     return name
+
+
+def replace_key_undrilled(store: LocalStore, days: int) -> str:
+    """The same of an `openssl enc` file that nobody ever drilled; the new one was drilled since."""
+    name = put(store, days)
+    old = name + ".enc"
+    store.path(name).rename(store.path(old))
+    old_sha256 = digest_stored(store, old)[1]
+    store.move(old, REPLACED)
+    new = name + ".age"
+    store.path(new).write_bytes(DUMP + b"another key of " + name.encode())
+    origin = Origin(sha256=digest_stored(store, new)[1], made_from=("0" * 64, old_sha256))
+    write_ledger(store, new, Ledger(origin=origin))
+    drill(store, new, FINE)
+    return old
 
 
 def set_copy_aside(store: LocalStore, days: int) -> str:
@@ -62,7 +77,9 @@ def served(store: LocalStore) -> Policy:
     return Policy(keep_days=90, quarantine_days=30)
 
 
-@pytest.mark.parametrize(("make", "folder"), [(replace_key, REPLACED), (set_copy_aside, QUARANTINE)])
+@pytest.mark.parametrize(
+    ("make", "folder"), [(replace_key, REPLACED), (replace_key_undrilled, REPLACED), (set_copy_aside, QUARANTINE)]
+)
 def test_it_goes_after_its_days_when_the_other_is_proved(
     store: LocalStore,
     make: Callable[[LocalStore, int], str],
@@ -80,6 +97,41 @@ def test_it_goes_after_its_days_when_the_other_is_proved(
     assert (gone.action, gone.failure, gone.label) == ("delete", "", f"{folder}/{name}")
     assert names(store.under(folder)) == set()
     assert before <= names(store)
+
+
+def undrilled(store: LocalStore, new: str) -> None:
+    write_ledger(store, new, replace(read_ledger(store, new), entries=()))
+
+
+def other_file(store: LocalStore, new: str) -> None:
+    """Somebody's own, under the same name, and verified."""
+    store.path(new).write_bytes(DUMP + b"another one")
+    drill(store, new, FINE)
+
+
+def other_old_file(store: LocalStore, new: str) -> None:
+    rot(store.under(REPLACED), new.replace(".age", ".enc"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "because"),
+    [
+        (undrilled, "is not verified"),
+        (other_file, "was made from it"),
+        (other_old_file, "was made from it"),
+        (lambda store, new: store.delete(new), "no archive here says"),
+    ],
+    ids=["undrilled", "other-file", "other-old-file", "lost"],
+)
+def test_a_file_that_was_never_drilled_stays_while_the_new_one_is_not_proved(
+    store: LocalStore, spoil: Callable[[LocalStore, str], None], because: str
+) -> None:
+    old = replace_key_undrilled(store, 10)
+    policy = served(store)
+    spoil(store, old.replace(".enc", ".age"))
+    kept = of(expire(store, policy, now=LATER), REPLACED)
+    assert (kept.action, because in kept.reason) == ("keep", True), kept.reason
+    assert old in names(store.under(REPLACED))
 
 
 def test_time_alone_proves_nothing(store: LocalStore) -> None:
