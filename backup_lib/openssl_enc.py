@@ -104,7 +104,8 @@ def decrypted(
             return derivation.label, _opened(_cipher(key_and_iv), head, remaining, name)
     raise WrongKeyError(
         f"the passphrase does not open {name}, by any way that openssl enc makes a key of it",
-        hint="give the one it was encrypted with: BACKUP_ENCRYPT_PASSWORD; if it was made with an uncommon -iter N, "
+        hint="give the one it was encrypted with: BACKUP_ENCRYPT_PASSWORD (of rewrap BACKUP_OLD_ENCRYPT_PASSWORD); "
+        "if it was made with an uncommon -iter N, "
         "set BACKUP_OPENSSL_ITERATIONS=N",
     )
 

@@ -285,6 +285,8 @@ def _feed(program: subprocess.Popen[bytes], chunks: Iterable[bytes]) -> None:
         except BaseException:
             # Else it would take the end of what there is for the end of its input, and may well succeed.
             kill(program)
+            with suppress(BrokenPipeError):  # of what is still to be written; it must not take this one's place
+                pipe.close()
             raise
 
 

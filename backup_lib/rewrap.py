@@ -22,7 +22,16 @@ from backup_lib.errors import DamagedArchiveError, StoreError, UsageError, Wrong
 from backup_lib.expiry import REPLACED
 from backup_lib.ledger import Ledger, Origin, digest_stored, read_ledger, write_ledger
 from backup_lib.manifest import Encryption, Manifest, parse_manifest, render_manifest
-from backup_lib.staging import STAGE, abandon, clear, finish_interrupted, lock_prefix, put_in_place, take_away
+from backup_lib.staging import (
+    STAGE,
+    abandon,
+    clear,
+    finish_interrupted,
+    place_lock,
+    put_in_place,
+    stage_lock,
+    take_away,
+)
 from backup_lib.store import Store
 
 _RESERVE_BYTES = 16 << 20
@@ -103,9 +112,9 @@ def rewrap(
     stage = store.under(STAGE)
     finish_interrupted(store)
     with ExitStack() as cleanup:
-        cleanup.enter_context(store.lock(lock_prefix(found.name)))
+        cleanup.enter_context(store.lock(place_lock(found.name)))
         cleanup.callback(take_away, stage, found.name)
-        cleanup.enter_context(stage.lock(lock_prefix(found.name)))
+        cleanup.enter_context(stage.lock(stage_lock(found.name)))
         clear(stage, plan.name)
         promised = _promised(found)
         if made := _made_before(plan, keys, new_keys, lock):

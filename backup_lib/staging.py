@@ -6,6 +6,7 @@ manifest last: as long as that is still staged, the next run knows what is left 
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -31,7 +32,11 @@ def put_in_place(store: Store, old: str, new: str, *, keep: bool) -> None:
     carried = store.under(STAGE).exists(new + ledger.SUFFIX)
     if same and not carried and store.exists(new + ledger.SUFFIX):
         store.delete(new + ledger.SUFFIX)  # it speaks of other bytes, of the same size perhaps
+    changed_at = store.path(old).stat().st_mtime_ns if isinstance(store, LocalStore) else None
     _take(store, new)
+    if isinstance(store, LocalStore) and changed_at is not None:
+        # Of what neither manifest nor name tells the time of, this is all that says which is the latest.
+        os.utime(store.path(new), ns=(changed_at, changed_at))
     if same:
         return
     if keep:
@@ -60,7 +65,7 @@ def finish_interrupted(store: Store) -> list[str]:
     for item in stage.items():
         if not item.name.endswith(manifest.SUFFIX) or stage.exists(name := item.name.removesuffix(manifest.SUFFIX)):
             continue  # a whole one is no use without its writer: the next run makes it anew
-        with store.lock(lock_prefix(name)):
+        with store.lock(place_lock(name)):
             facts = parse_manifest(b"".join(stage.open_read(item.name)), name=item.name).archive
             if facts and store.exists(name) and digest_stored(store, name)[1] == facts.sha256:
                 _take(store, name)
@@ -69,8 +74,14 @@ def finish_interrupted(store: Store) -> list[str]:
     return finished
 
 
-def lock_prefix(name: str) -> str:
-    """Of the lock that keeps backups of the same database away."""
+def place_lock(name: str) -> str:
+    """Prefix of the lock that keeps backups of the same database away; of foreign names there are no others to keep."""
+    named = parse_name(name)
+    return name_prefix(named.database) if named else "rewrap-"
+
+
+def stage_lock(name: str) -> str:
+    """Prefix of the lock in the hidden place, which clears away what a dead writer left there of that name."""
     named = parse_name(name)
     return name_prefix(named.database) if named else name
 
@@ -78,7 +89,7 @@ def lock_prefix(name: str) -> str:
 def take_away(stage: Store, name: str) -> None:
     """The hidden place itself, when nothing is left in it; the caller holds the lock of the place around it."""
     if isinstance(stage, LocalStore):
-        stage.path(f".{lock_prefix(name)}lock").unlink(missing_ok=True)
+        stage.path(f".{stage_lock(name)}lock").unlink(missing_ok=True)
         with suppress(OSError):  # another one is at work there, or something waits for the next run
             stage.folder.rmdir()
 

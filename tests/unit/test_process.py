@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -187,6 +188,23 @@ def test_input_that_breaks_off_kills_the_program_and_is_raised(tmp_path: Path) -
     ):
         list(chunks)
     assert not mark.exists()
+
+
+def test_input_that_breaks_off_is_raised_also_when_nobody_reads_what_is_left_of_it() -> None:
+    reads_no_more = threading.Event()
+
+    def breaks_off() -> Iterator[bytes]:
+        yield b"first"
+        reads_no_more.wait(60)
+        raise OSError("the disk is gone")
+
+    def read() -> None:
+        with stream(["sh", "-c", "exec <&-; echo; exec sleep 60"], stdin=breaks_off()) as chunks:
+            for _ in chunks:
+                reads_no_more.set()
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        read()
 
 
 def test_a_spawned_program_outlives_the_thread_of_its_caller_but_not_its_process() -> None:
