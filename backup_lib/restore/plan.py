@@ -25,6 +25,7 @@ class Wish:
 
     create: bool = False  # a new database
     clean: bool = False  # what is there goes first
+    of_part: bool = False  # the archive is known to hold a part of a database
     keep_owners: bool = True
     with_globals: bool = False  # make the roles that are missing
     jobs: int = 1
@@ -192,6 +193,11 @@ def _overwritten(
     else:
         found = tuple(sorted({p.label for p in selection.chosen_tables if p.table in database.names}))
         what = f"already there: {some(found)}"
+    if selection.is_whole and selection.what != "data" and wish.of_part and found:
+        hint = (
+            "restore its tables: --table NAME, with --clean in the place of those; or all of it: --create-database NAME"
+        )
+        return found, [Obstacle(what=f"the archive is a part of a database, and {what}", hint=hint)]
     if wish.clean or not found:
         return found, []
     hint = "--clean removes what is named here, in the same transaction; or restore beside it: --create-database NAME"

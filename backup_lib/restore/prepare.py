@@ -11,7 +11,7 @@ from backup_lib.errors import DamagedArchiveError, RestoreError, UsageError
 from backup_lib.manifest import SUFFIX, Manifest, parse_manifest
 from backup_lib.restore.outline import Outline, Progress, read_outline
 from backup_lib.restore.plan import Plan, Wish, make_plan, some
-from backup_lib.restore.selection import Selection, What, select
+from backup_lib.restore.selection import Selection, What, of_its_tables, select
 from backup_lib.restore.target import DatabaseFacts, ServerFacts, TargetServer, look_at_database, look_at_server
 
 
@@ -77,7 +77,11 @@ def prepare(request: Request, *, progress: Progress | None = None) -> Prepared:
         _require_promised(outline, manifest)
     there = existing.names if existing is not None else frozenset({("public",)})
     selection = select(outline, what=request.what, tables=request.tables, there=there)
+    kind = manifest.archive.kind if manifest is not None and manifest.archive is not None else None
+    if kind in (None, "tables") and existing is not None and existing.catalog:
+        selection = of_its_tables(outline, selection, request.what, there)
     wish = Wish(
+        of_part=kind == "tables",
         create=request.create,
         clean=request.clean,
         keep_owners=request.keep_owners,

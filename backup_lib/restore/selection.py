@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -103,6 +104,18 @@ def select(
         parts=kept,
         dependencies=_dependencies(parts, kept) if tables and what != "data" else (),
     )
+
+
+def of_its_tables(outline: Outline, whole: Selection, what: What, there: frozenset[Table]) -> Selection:
+    """The same entries, chosen by the tables they belong to, where all of the archive belongs to tables.
+
+    So an archive of single tables goes beside other tables, and takes the place of its own alone.
+    """
+    names = [glob.escape(".".join(part.table)) for part in whole.chosen_tables]
+    if not whole.is_whole or whole.what == "data" or outline.makes_database or not names:
+        return whole
+    chosen = select(outline, what=what, tables=names, there=there)
+    return chosen if chosen.places == whole.places else whole
 
 
 def _is_wanted(part: Part, what: What) -> bool:

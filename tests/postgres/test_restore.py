@@ -409,6 +409,48 @@ def test_a_replaced_table_keeps_other_tables_keys_to_it(shop: Shop, fresh_databa
     assert query(dsn, "SELECT count(*) FROM tienda.ventas") == 301
 
 
+@pytest.mark.parametrize("is_foreign", [False, True], ids=["ours", "foreign"])
+def test_an_archive_of_one_table_takes_the_place_of_that_table_alone(
+    server: Server, fresh_database: Callable[..., str], pg_dump: PgDump, tmp_path: Path, *, is_foreign: bool
+) -> None:
+    """`pg_dump -t products`, and back with --clean: it emptied the whole database."""
+    dsn = fresh_database(server)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("CREATE TABLE products (id serial PRIMARY KEY, name text)")
+        conn.execute("INSERT INTO products (name) VALUES ('uno'), ('dos')")
+        conn.execute("CREATE TABLE items (product int REFERENCES products); INSERT INTO items VALUES (1), (2)")
+        conn.execute("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; SELECT lo_from_bytea(0, 'logo')")
+    if is_foreign:
+        archive = pg_dump(server, dsn, tmp_path / "products_backup.sql", "-t", "products")
+    else:
+        archive = make_backup(dsn, tmp_path, tables=["products"]).path
+    query(dsn, "UPDATE products SET name = 'tres' RETURNING 1")
+    with pytest.raises(RestoreError, match=r"already there: TABLE public\.products\n"):
+        restore(archive, dsn)
+    restore(archive, dsn, clean=True)
+    assert query(dsn, "SELECT string_agg(name, ' ' ORDER BY id) FROM products") == "uno dos"
+    left = (
+        "(SELECT count(*) FROM items), f(), (SELECT count(*) FROM pg_largeobject_metadata), nextval('products_id_seq')"
+    )
+    assert query(dsn, f"SELECT concat_ws(' ', {left})") == "2 1 1 3"
+    assert query(dsn, "SELECT confrelid::regclass::text FROM pg_constraint WHERE contype = 'f'") == "products"
+
+
+def test_a_part_that_is_more_than_tables_never_empties_a_database(
+    server: Server, fresh_database: Callable[..., str], tmp_path: Path
+) -> None:
+    dsn = fresh_database(server)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("CREATE TABLE items (a int); INSERT INTO items VALUES (1); CREATE SCHEMA ventas")
+        conn.execute("CREATE TABLE ventas.v (a int); CREATE FUNCTION ventas.f() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    archive = make_backup(dsn, tmp_path, schemas=["ventas"]).path
+    with pytest.raises(RestoreError, match=r"a part of a database, and .* is not empty"):
+        restore(archive, dsn, clean=True)
+    assert query(dsn, "SELECT count(*) FROM items") == 1
+    restore(archive, dsn, clean=True, tables=("ventas.v",))
+    assert query(dsn, "SELECT count(*) + ventas.f() FROM items") == 2
+
+
 @pytest.mark.parametrize("form", ["ours", "inserts"])
 def test_rows_alone_go_into_tables_with_keys_and_triggers(
     shop: Shop, fresh_database: Callable[..., str], form: str
