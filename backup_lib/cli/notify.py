@@ -36,7 +36,7 @@ def send_test(*, as_json: AsJson = False) -> None:
     if not channels and not unusable:
         raise UsageError(
             "nobody is to be told: no channel is configured",
-            hint="give [notify] of pgdrill.toml a webhook, ping_backup, mail_to or apprise; or set NOTIFY_WEBHOOK and kin",
+            hint="give [notify] of pgdrill.toml a webhook, ping_backup, mail_to or apprise; or set NOTIFY_WEBHOOK …",
         )
     now = datetime.now(UTC)
     notice = Notice(

@@ -198,10 +198,21 @@ def _overwritten(
             "restore its tables: --table NAME, with --clean in the place of those; or all of it: --create-database NAME"
         )
         return found, [Obstacle(what=f"the archive is a part of a database, and {what}", hint=hint)]
+    if lost := _rows_lost(selection, database):
+        hint = "restore beside it: --create-database NAME; or say that definitions are all you want: --schema-only"
+        return found, [Obstacle(what=f"the archive holds no rows, and those of {some(lost)} would be gone", hint=hint)]
     if wish.clean or not found:
         return found, []
     hint = "--clean removes what is named here, in the same transaction; or restore beside it: --create-database NAME"
     return found, [Obstacle(what=what, hint=hint)]
+
+
+def _rows_lost(selection: Selection, database: DatabaseFacts) -> tuple[str, ...]:
+    """Tables at the target that go with their rows, where an archive of definitions alone takes their place."""
+    if selection.what != "full" or any(part.type == "TABLE DATA" for part in selection.parts):
+        return ()
+    chosen = {part.table for part in selection.chosen_tables}
+    return tuple(sorted(".".join(t) for t in database.filled if selection.is_whole or t in chosen))
 
 
 def _about_server(server: ServerFacts, name: str, wish: Wish, *, size_bytes: int) -> Iterable[Obstacle]:

@@ -436,6 +436,21 @@ def test_an_archive_of_one_table_takes_the_place_of_that_table_alone(
     assert query(dsn, "SELECT confrelid::regclass::text FROM pg_constraint WHERE contype = 'f'") == "products"
 
 
+def test_definitions_alone_do_not_cost_the_rows_that_are_there(
+    server: Server, fresh_database: Callable[..., str], tmp_path: Path
+) -> None:
+    dsn = fresh_database(server)
+    execute(dsn, "CREATE TABLE ventas (a int); INSERT INTO ventas VALUES (1); CREATE TABLE vacia (a int)")
+    archive = make_backup(dsn, tmp_path, kind="schema").path
+    with pytest.raises(RestoreError, match=r"holds no rows, and those of public\.ventas would be gone") as refused:
+        restore(archive, dsn, clean=True)
+    assert "--schema-only" in refused.value.hint
+    assert query(dsn, "SELECT count(*) FROM ventas") == 1
+    restore(archive, dsn, clean=True, what="schema")  # that is what was wanted
+    assert query(dsn, "SELECT count(*) FROM ventas") == 0
+    restore(archive, dsn, clean=True)  # and there are none to lose
+
+
 def test_a_part_that_is_more_than_tables_never_empties_a_database(
     server: Server, fresh_database: Callable[..., str], tmp_path: Path
 ) -> None:
