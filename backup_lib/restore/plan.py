@@ -122,7 +122,7 @@ def make_plan(
         roles_made=made,
         left_out=tuple(lost.values()),
         leans_on=tuple(sorted(d.label for d in selection.dependencies if _is_there(d, database))),
-        notes=tuple(_notes(outline, manifest, kept, server, wish)),
+        notes=(*_notes(outline, manifest, kept, server, wish), *_gone(selection, database, wish)),
         obstacles=tuple(obstacles),
         places=frozenset(part.place for part in kept),
     )
@@ -213,6 +213,15 @@ def _rows_lost(selection: Selection, database: DatabaseFacts) -> tuple[str, ...]
         return ()
     chosen = {part.table for part in selection.chosen_tables}
     return tuple(sorted(".".join(t) for t in database.filled if selection.is_whole or t in chosen))
+
+
+def _gone(selection: Selection, database: DatabaseFacts | None, wish: Wish) -> Iterable[str]:
+    """What nobody gets back from this archive: it is older than that, or of a part."""
+    if database is None or not wish.clean or not selection.is_whole or selection.what == "data":
+        return
+    held = {part.table for part in selection.parts if part.type == "TABLE"}
+    if gone := sorted(".".join(table) for table in database.filled - held):
+        yield f"not in the archive, and gone with their rows afterwards: {some(gone)}"
 
 
 def _about_server(server: ServerFacts, name: str, wish: Wish, *, size_bytes: int) -> Iterable[Obstacle]:

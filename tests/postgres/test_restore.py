@@ -246,6 +246,8 @@ def test_clean_replaces_all_that_is_there(
     execute(dsn, "ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM PUBLIC")
     prepared = prepare(Request(archive=shop.ours, dsn=dsn, clean=True))
     assert "table public.cliente" in prepared.plan.overwritten
+    (gone,) = [note for note in prepared.plan.notes if note.startswith("not in the archive, and gone")]
+    assert "public.cliente" in gone
     carry_out(prepared)
     again = inventory_of(pg_dump(shop.server, dsn, tmp_path / "again.sql"))
     assert {e.label for e in again.entries} - {e.label for e in shop.inventory.entries} == set()
