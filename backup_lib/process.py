@@ -164,14 +164,19 @@ def owner_id() -> str:
 def owner_is_alive(owner: str) -> bool:
     """Whether the process behind an `owner_id` still runs.
 
-    True also where that cannot be seen from here (another machine, another pid namespace, not an owner id):
-    what it left behind then ends by its lease.
+    True also where that cannot be seen from here, see `owner_is_in_sight`: what it left behind then ends by its lease.
     """
-    space, pid, start = ["", "", *owner.rsplit(".", 2)][-3:]
-    if space != _pid_space() or not pid.isdigit():
+    _, pid, start = ["", "", *owner.rsplit(".", 2)][-3:]
+    if not owner_is_in_sight(owner):
         return True
     state, started = _state_and_start(int(pid))
     return bool(state) and state not in _NO_PROCESS and started == start
+
+
+def owner_is_in_sight(owner: str) -> bool:
+    """Whether it can be told from here if it is alive: not on another machine or in another pid namespace."""
+    space, pid, _ = ["", "", *owner.rsplit(".", 2)][-3:]
+    return space == _pid_space() and pid.isdigit()
 
 
 class _Stream:

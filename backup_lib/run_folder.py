@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from backup_lib.errors import ServerError
-from backup_lib.process import owner_id, owner_is_alive
+from backup_lib.process import owner_id, owner_is_alive, owner_is_in_sight
 
 PREFIX = "pgdrill-run-"
 _MARK = "owner"
@@ -42,7 +42,7 @@ def run_folder(parent: Path, *, lease_s: float) -> Iterator[Path]:
 
 
 def reap(parents: list[Path]) -> list[Path]:
-    """Remove this account's run folders whose owner is dead or whose lease is over; those removed."""
+    """Remove this account's run folders whose owner is dead, or out of sight and its lease over; those removed."""
     left_behind = [
         folder
         for parent in parents
@@ -115,7 +115,8 @@ def _is_own_folder(path: Path) -> bool:
 def _is_left_behind(folder: Path, now: float) -> bool:
     try:
         owner, _, expires = (folder / _MARK).read_text().strip().partition(" ")
-        return not owner_is_alive(owner) or now > float(expires)
+        # Clocks jump: by this one's, the lease of a drill that runs may be over.
+        return not owner_is_alive(owner) if owner_is_in_sight(owner) else now > float(expires)
     except (OSError, ValueError):
         name = folder.name.removeprefix(PREFIX)
         if not name.startswith(_NEW):

@@ -171,7 +171,10 @@ class _DiskGuard:
 
     def _watch(self) -> None:
         while not self._left.wait(0.5):
-            disk = os.statvfs(self._data_dir)
+            try:
+                disk = os.statvfs(self._data_dir)
+            except FileNotFoundError:  # then so is the server, in a moment
+                return
             if disk.f_bavail * disk.f_frsize < self._reserve_bytes:
                 self._full = True
                 kill(self._process)

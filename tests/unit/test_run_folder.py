@@ -37,10 +37,16 @@ def test_the_folder_of_a_dead_owner_is_removed_by_the_next(tmp_path: Path) -> No
         assert not folder.exists()
 
 
-def test_the_folder_of_a_living_owner_stays_until_its_lease_is_over(tmp_path: Path) -> None:
-    folder = left(tmp_path, owner=owner_id())
+def test_the_folder_of_a_living_owner_stays_whatever_the_clock_says(tmp_path: Path) -> None:
+    left(tmp_path, owner=owner_id(), expires_in_s=-9 * 365 * 86400)
     assert reap([tmp_path]) == []
-    (folder / "owner").write_text(f"{owner_id()} 1\n")
+
+
+def test_the_folder_of_an_owner_out_of_sight_stays_until_its_lease_is_over(tmp_path: Path) -> None:
+    elsewhere = f"another.machine.{os.getpid()}.1"
+    folder = left(tmp_path, owner=elsewhere)
+    assert reap([tmp_path]) == []
+    (folder / "owner").write_text(f"{elsewhere} 1\n")
     assert reap([tmp_path]) == [folder]
     assert not folder.exists()
 
