@@ -44,7 +44,8 @@ def dump_again(
         makes_it = any(e.type == "DATABASE" and e.name == database for e in archived.entries)
         wanted = [option for option in options if option != "--create" or makes_it]
         section = database if archived.scope == "cluster" else None
-        large = share_out([t for t in archived.tables if section in (None, t.database) and t not in without], jobs)
+        own = [t for t in archived.tables if section in (None, t.database) and t not in without]
+        large = share_out(own, jobs, encoding=archived.encoding)
         large = _present(connect, database, large) if large else []
         part = _dump_shared(sandbox, database, wanted, definitions, large, without)
         parts.append(_placed(part, database) if section is not None else part)
@@ -79,19 +80,28 @@ def dump_rows(
         return tuple(table for dump in dumps for table in dump.tables)
 
 
-def large_tables(tables: Sequence[TableData]) -> list[TableData]:
-    """Those that hold a hundredth of all rows' bytes or more, the largest first; none where all have little."""
+def large_tables(tables: Sequence[TableData], *, encoding: str | None) -> list[TableData]:
+    """Those that hold a hundredth of all rows' bytes or more, the largest first; none where all have little.
+
+    :param encoding: of the dump; pg_dump takes names in it, and we give them in UTF-8.
+    """
     total = sum(table.size_bytes for table in tables)
-    large = [table for table in tables if table.schema and table.size_bytes * 100 >= total >= SHARED_FROM_BYTES]
+    large = [
+        table
+        for table in tables
+        if table.size_bytes * 100 >= total >= SHARED_FROM_BYTES
+        and table.schema
+        and (encoding in (None, "UTF8") or (table.schema + table.name).isascii())
+    ]
     return sorted(large, key=lambda table: table.size_bytes, reverse=True)
 
 
-def share_out(tables: Sequence[TableData], jobs: int) -> list[list[TableData]]:
+def share_out(tables: Sequence[TableData], jobs: int, *, encoding: str | None = None) -> list[list[TableData]]:
     """Tables for each further pg_dump, so that all have about as much to read; the first reads all other tables.
 
     Empty where there is too little to share, or one table alone is most of it.
     """
-    large = large_tables(tables)
+    large = large_tables(tables, encoding=encoding)
     # Many small tables are not worth naming: they stay with the first.
     further = [[table for table in share if table in large] for share in _evenly(tables, jobs)[1:]] if large else []
     return [share for share in further if share]

@@ -76,7 +76,7 @@ def examine(
     with closing(connect(databases[-1])) as connection:
         needs_quotes = partial(_need_quotes, connection)
         options = shape_of(dump, facts.promised, needs_quotes=needs_quotes, rows_only=rows_only).options()
-    large = large_tables(dump.tables)
+    large = large_tables(dump.tables, encoding=dump.encoding)
     left_to_sums = [table for table in large if _may_be_proved_by_sums(facts, table)]
     with ThreadPoolExecutor(1, thread_name_prefix="pgdrill-count") as beside:
         looked = beside.submit(_look, facts, connect, databases, [table_label(table) for table in large], jobs=jobs)

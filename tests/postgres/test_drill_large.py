@@ -98,3 +98,14 @@ def test_without_the_sources_sums_the_rows_are_read_again(archive: Path, drill_o
         record = drill_of(path)
         assert record.verdict == verdict, told(record)
     assert ("content", "public.notas") in {(f.check, f.object) for f in record.findings}, told(record)
+
+
+def test_names_that_pg_dump_takes_in_another_encoding(server: Server, drill_of: DrillOf, tmp_path: Path) -> None:
+    make = "CREATE DATABASE grande_latin1 TEMPLATE template0 ENCODING LATIN1 LC_COLLATE 'C' LC_CTYPE 'C'"
+    execute(server.conninfo(), make)
+    execute(server.conninfo("grande_latin1"), LARGE.replace("notas", "años"))
+    found = make_backup(server.conninfo("grande_latin1"), tmp_path, independent_content=False)
+    execute(server.conninfo(), "DROP DATABASE grande_latin1")
+    assert found.path is not None
+    record = drill_of(found.path)
+    assert record.verdict == "verified", told(record)

@@ -30,3 +30,9 @@ def test_large_tables_are_shared_so_that_all_have_as_much_to_read() -> None:
 def test_the_many_small_ones_stay_with_the_first() -> None:
     tables = [table("big", 100 << 20), table("large", 90 << 20), *(table(f"s{i}", 1000) for i in range(500))]
     assert names(share_out(tables, 2)) == [["large"]]
+
+
+def test_a_name_that_pg_dump_would_read_otherwise_stays_with_the_first() -> None:
+    tables = [table("big", 100 << 20), table("año", 90 << 20)]
+    assert names(share_out(tables, 2, encoding="UTF8")) == [["año"]]
+    assert names(share_out(tables, 2, encoding="LATIN1")) == []
