@@ -32,6 +32,7 @@ from backup_lib.scope import Scope
 from backup_lib.sequence_values import first_wrong, read_values
 from backup_lib.server_programs import Programs, client_for
 from backup_lib.source import SourceSession, sum_up
+from backup_lib.sql_lexer import as_argument
 from backup_lib.store import LocalStore, Sink, Store
 from backup_lib.traits import Traits
 
@@ -314,10 +315,11 @@ class SnapshotDump:
     @contextmanager
     def _pg_dump(self, *options: str) -> Iterator[Iterator[bytes]]:
         target = self._source.target
+        encoding = self._source.conn.info.parameter_status("server_encoding") or "UTF8"
         with stream(
             [
                 self._programs.program("pg_dump"),
-                *options,
+                *(as_argument(option, encoding) for option in options),
                 f"--snapshot={self._source.snapshot}",
                 f"--dbname={target.conninfo}",
             ],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import lru_cache
@@ -88,6 +90,13 @@ class Rules:
     def quoted(self) -> bytes:
         """The pattern of a literal without a prefix; a doubled quote makes it two, side by side."""
         return rb"'[^']*+'" if self.standard_strings else b"'" + self.escaped + b"'"
+
+
+def as_argument(text: str, encoding: str) -> str:
+    """A program's argument whose bytes are the text in that encoding of PostgreSQL's, which pg_dump reads names in."""
+    with suppress(UnicodeError):  # there is no such name in it
+        return os.fsdecode(text.encode(_codec_of(encoding)))
+    return text
 
 
 @lru_cache

@@ -352,6 +352,26 @@ def test_an_excluded_table_is_neither_archived_nor_promised(server: Server, shop
     assert result.name.endswith("_tables.sql.gz")
 
 
+def test_names_are_chosen_in_the_databases_own_encoding(server: Server, tmp_path: Path) -> None:
+    make = "CREATE DATABASE latin1 TEMPLATE template0 ENCODING LATIN1 LC_COLLATE 'C' LC_CTYPE 'C'"
+    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+        connection.execute(make.encode())
+    dsn = server.conninfo("latin1")
+    try:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(
+                'CREATE SCHEMA "Año"; CREATE TABLE "Año"."niños" AS SELECT 1 AS a; CREATE TABLE otra (a int)'
+            )
+        chosen = make_backup(dsn, tmp_path, tables=["niños"]).manifest
+        left_out = make_backup(dsn, tmp_path, exclude_tables=["niños"]).manifest
+        in_schema = make_backup(dsn, tmp_path, schemas=["Año"]).manifest
+    finally:
+        with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+            connection.execute("DROP DATABASE latin1")
+    tables = [[table.label for table in m.inventory.tables] for m in (chosen, left_out, in_schema) if m.inventory]
+    assert tables == [["Año.niños"], ["public.otra"], ["Año.niños"]]
+
+
 def test_the_manifest_has_what_only_a_dump_with_create_would_hold(
     server: Server, fresh_database: Callable[..., str], tmp_path: Path
 ) -> None:
