@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from backup_lib.errors import LockedError, StoreError, UsageError
+from backup_lib.process import owner_id, owner_is_alive
 from backup_lib.store import Sink, StoredItem
 
 if TYPE_CHECKING:
@@ -246,15 +247,22 @@ class _Upload:
         from obstore import put
         from obstore.exceptions import AlreadyExistsError
 
-        text = datetime.now(UTC).isoformat().encode()
+        text = owner_id().encode()
         with self._store._explained(self._name):
             try:
                 put(self._store.client, self._claim, text, mode="create", use_multipart=False)
             except AlreadyExistsError:
-                claimed = self._store._head(self._claim)
-                if claimed and (since := claimed["last_modified"]) > datetime.now(UTC) - _CLAIM_LIFE:
+                if since := self._claimed_at():
                     raise _claimed(self._store.location, self._name, self._claim, since) from None
-                put(self._store.client, self._claim, text, use_multipart=False)  # its writer died long ago
+                put(self._store.client, self._claim, text, use_multipart=False)
+
+    def _claimed_at(self) -> datetime | None:
+        """Since when another one writes it; None when that one is no more, as far as it can be seen from here."""
+        claim = self._store._head(self._claim)
+        if claim is None or claim["last_modified"] < datetime.now(UTC) - _CLAIM_LIFE:
+            return None
+        owner = b"".join(self._store.open_read(self._claim)).decode(errors="replace")
+        return claim["last_modified"] if owner_is_alive(owner) else None
 
     def _flush(self) -> None:
         with self._store._explained(self._name):

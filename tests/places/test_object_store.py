@@ -91,23 +91,38 @@ with open_object_store(sys.argv[1]).create("a.sql") as sink:
 """
 
 
-def test_the_claim_of_a_writer_that_was_killed_is_named_and_counts_for_a_day(
-    store: ObjectStore, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_writer_that_was_killed_here_keeps_nobody_from_its_name(store: ObjectStore, s3_endpoint: str) -> None:
     killed = subprocess.run([sys.executable, "-c", _KILLED, store.location], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert store.items() == []
+    assert store.exists(".a.sql.claim")
+    write(store, "a.sql", b"2" * LARGE)
+    assert b"".join(store.open_read("a.sql")) == b"2" * LARGE
+    assert not store.exists(".a.sql.claim")
+    abort_uploads(s3_endpoint, store)
+
+
+def test_the_claim_of_a_writer_out_of_sight_is_named_and_counts_for_a_day(
+    store: ObjectStore, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs on another machine, or ran there."""
+    store.replace(".a.sql.claim", b"another-boot.4026531836.1.1")
     with pytest.raises(LockedError, match=r"or was killed and left \.a\.sql\.claim") as caught:
         write(store, "a.sql", bytes(LARGE))
     assert "delete .a.sql.claim there" in caught.value.hint
     write(store, "b.sql", bytes(LARGE))  # other names are free
     monkeypatch.setattr(object_store, "_CLAIM_LIFE", timedelta(0))
     write(store, "c.sql", bytes(LARGE))
-    client = client_of(s3_endpoint)
     bucket, _, prefix = store.location.removeprefix("s3://").partition("/")
-    kept = [item["Key"] for item in client.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/")["Contents"]]
-    assert kept == [f"{prefix}/b.sql", f"{prefix}/c.sql"]
-    for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", []):  # what a lifecycle rule does
+    listed = client_of(s3_endpoint).list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/")
+    assert [item["Key"] for item in listed["Contents"]] == [f"{prefix}/b.sql", f"{prefix}/c.sql"]
+
+
+def abort_uploads(endpoint: str, store: ObjectStore) -> None:
+    """What a lifecycle rule does."""
+    client = client_of(endpoint)
+    bucket, _, _ = store.location.removeprefix("s3://").partition("/")
+    for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", []):
         client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 
 
