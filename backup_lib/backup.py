@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from backup_lib.archive import build_name, name_prefix, parse_name
+from backup_lib.clocks import compare_clocks
 from backup_lib.encryption import NO_KEYS, Keys, Lock
 from backup_lib.errors import ConcernsError, StoreError, UsageError
 from backup_lib.lint import lint
@@ -81,7 +82,8 @@ def make_backup(
         alters a value is found out by the drill; default where all tables together have no more than 2 GiB.
     :param lock: what to encrypt with; default not at all. The formats are then plain and custom.
     :param keys: its identities, if any, prove that what was encrypted for recipients can be opened.
-    :param now: what the name says; moved on by seconds while that name is taken.
+    :param now: what the name says; moved on by seconds while that name is taken, and by as much as the server's
+        clock is ahead of this machine's: behind its manifest's time, `latest` would not find it.
     :param programs: the client programs; default those of the server's own major.
     :raises UsageError: when the options contradict one another.
     :raises WrongKeyError: when `keys` has identities, and none opens what was encrypted.
@@ -93,9 +95,11 @@ def make_backup(
     refuse_in_plain(format, lock)
     extra = format_options(kind, format, packing, create=create, jobs=jobs)
     store = LocalStore(destination) if isinstance(destination, Path) else destination
-    begun = time.monotonic()
-    started_at = (now or datetime.now(UTC)).astimezone(UTC)
+    begun, before = time.monotonic(), datetime.now(UTC)
     with open_source(dsn) as source, store.lock(name_prefix(source.facts.database)):
+        clocks = compare_clocks(before, source.facts.snapshot_at, datetime.now(UTC))
+        ahead = max(clocks.ahead, timedelta(0))
+        started_at = (now or before).astimezone(UTC) + ahead
         scope = choose_scope(
             source.tables,
             kind=kind,
@@ -110,6 +114,8 @@ def make_backup(
         concerns = lint(source, scope, client_major=job.client_major)
         if strict:
             refuse(concerns)
+        if clocks.remark:
+            job.warnings.append(clocks.remark)
 
         name_at = name_maker(source.facts.database, scope.kind, format, packing, lock)
         name = free_name(store, name_at, started_at)
@@ -127,7 +133,7 @@ def make_backup(
                 size_bytes=written.size_bytes,
                 sha256=written.sha256,
                 started_at=started_at,
-                finished_at=datetime.now(UTC),
+                finished_at=datetime.now(UTC) + ahead,
                 options=job.options,
                 encryption=written.encryption,
             )

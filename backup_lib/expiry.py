@@ -63,6 +63,7 @@ class _Judged:
             database=found.database,
             kind=found.kind,
             standing=self.standing,
+            begun_at=found.begun_at,
             quarantined_at=self._aside_since if self.folder else self._failed_at,
             stand_in=self.stand_in,
         )

@@ -64,6 +64,7 @@ class Found:
     database: str | None  # from the manifest or our own kind of name
     kind: Kind | None
     encryption: str | None = None
+    begun_at: datetime | None = None  # UTC, from the manifest; by the clock of the machine that made it
     has_ledger: bool = False
     is_folder: bool = False
     is_looked_into: bool = True  # False: time, database, kind and encryption are as its name says: nothing was read
@@ -93,6 +94,7 @@ class _ManifestHead:
     snapshot_at: datetime
     database: str
     kind: Kind | None
+    begun_at: datetime | None
 
 
 class Listing:
@@ -329,7 +331,14 @@ def _read_into(found: Found) -> Found:
     found = replace(found, is_looked_into=True, encryption=encryption)
     if head is None:
         return found
-    return replace(found, taken_at=head.snapshot_at, taken_at_from="manifest", database=head.database, kind=head.kind)
+    return replace(
+        found,
+        taken_at=head.snapshot_at,
+        taken_at_from="manifest",
+        database=head.database,
+        kind=head.kind,
+        begun_at=head.begun_at,
+    )
 
 
 def _manifest_head(store: Store, name: str) -> _ManifestHead | None:
@@ -337,11 +346,13 @@ def _manifest_head(store: Store, name: str) -> _ManifestHead | None:
     text = _head(store, name).decode(errors="replace")
     try:
         source = _object_after('"source":', text)
-        kind = _object_after('"archive":', text).get("kind")
+        archive = _object_after('"archive":', text)
+        kind, begun_at = archive.get("kind"), archive.get("started_at")
         return _ManifestHead(
             snapshot_at=datetime.fromisoformat(source["snapshot_at"]),
             database=source["database"],
             kind=next((known for known in KINDS if known == kind), None),
+            begun_at=datetime.fromisoformat(begun_at) if begun_at else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -57,6 +57,7 @@ class Candidate:
     database: str | None
     kind: str | None
     standing: Standing
+    begun_at: datetime | None = None  # UTC; by the clock of the machine that made it, and not by its server's
     quarantined_at: datetime | None = None  # UTC; None: it lies among the others, or nobody noted since when not
     stand_in: StandIn | None = None  # None: it was not set aside for another
 
@@ -75,6 +76,7 @@ class Decision:
 
 
 _Dated = tuple[datetime, Candidate]
+_CLOCKS_DIFFER = timedelta(hours=1)  # less is the time that a backup waits between its begin and its snapshot
 
 
 def decide(candidates: Iterable[Candidate], policy: Policy, *, now: datetime) -> list[Decision]:
@@ -90,6 +92,8 @@ def decide(candidates: Iterable[Candidate], policy: Policy, *, now: datetime) ->
     for members in groups.values():
         ordered = sorted(members, key=lambda dated: (dated[0], dated[1].name), reverse=True)
         for candidate, action, reason in _decide_group(ordered, policy):
+            if action == "delete" and (doubt := _doubt(candidate, ordered, policy)):
+                action, reason = "keep", doubt
             decided[id(candidate)] = Decision(name=candidate.name, action=action, reason=reason)
     return [decided[id(candidate)] for candidate in given]
 
@@ -125,6 +129,20 @@ def _decide_group(ordered: Sequence[_Dated], policy: Policy) -> Iterator[tuple[C
             yield candidate, "keep", reason
         else:
             yield candidate, "delete", _why_expired(taken_at, newest, policy)
+
+
+def _doubt(candidate: Candidate, ordered: Sequence[_Dated], policy: Policy) -> str:
+    """Why one that is too old by its snapshot may be young: its server's clock was behind when it was made."""
+    begun_at, taken_at = candidate.begun_at, candidate.taken_at
+    if not begun_at or not taken_at or _is_aside(candidate) or begun_at - taken_at <= _CLOCKS_DIFFER:
+        return ""
+    newest = max(at for at, other in ordered if other.standing == "verified" and not _is_aside(other))
+    if newest - begun_at > timedelta(days=policy.keep_days):
+        return ""
+    return (
+        f"its server's clock said {taken_at:%Y-%m-%d %H:%M}Z, and that of the machine that made it "
+        f"{begun_at:%Y-%m-%d %H:%M}Z"
+    )
 
 
 def _is_aside(candidate: Candidate) -> bool:

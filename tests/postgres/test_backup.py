@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from backup_lib import backup
 from backup_lib.archive import HEAD_BYTES, detect_path, dump_version_of
 from backup_lib.backup import make_backup, record_manifest
 from backup_lib.catalog import list_archives, resolve
@@ -33,6 +34,7 @@ from backup_lib.server_programs import Programs
 from backup_lib.servers import Server
 from backup_lib.source import open_source
 from backup_lib.store import LocalStore
+from verification.identity import mismatches
 
 pytestmark = pytest.mark.postgres
 
@@ -295,6 +297,28 @@ def test_a_name_that_is_taken_is_never_overwritten(server: Server, shop: str, tm
     assert "20250923_020000" in first.name
     assert "20250923_020001" in second.name
     assert [found.name for found in resolve(["latest"], tmp_path)] == [second.name]
+
+
+@pytest.mark.parametrize("days", [-400, -1, 1])
+def test_a_clock_that_is_not_the_servers_is_told_and_latest_finds_the_archive(
+    server: Server, shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    first = make_backup(shop, tmp_path)
+    assert first.warnings == ()
+
+    class Wrong:
+        @staticmethod
+        def now(zone: tzinfo) -> datetime:
+            return datetime.now(zone) + timedelta(days=days)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backup, "datetime", Wrong)
+        second = make_backup(shop, tmp_path)
+    (warning,) = second.warnings
+    for clock in (datetime.now(UTC) + timedelta(days=days), datetime.now(UTC)):
+        assert f"{clock:%Y-%m-%d}" in warning
+    assert [found.name for found in resolve(["latest"], tmp_path)] == [second.name]
+    assert list(mismatches(second.name, second.manifest)) == []
 
 
 def test_a_manifest_that_cannot_be_written_takes_its_archive_along(server: Server, shop: str, tmp_path: Path) -> None:

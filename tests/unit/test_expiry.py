@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -61,6 +62,24 @@ def test_old_verified_archives_go_with_all_that_is_theirs(store: LocalStore) -> 
     planned = actions(expire(store, Policy(), now=NOW))
     assert planned == {old: "delete", new: "keep"}
     assert names(store) == {new, new + SUFFIX}
+
+
+def test_one_that_its_servers_clock_made_old_is_judged_by_the_other_clock(store: LocalStore) -> None:
+    """The server's clock was a year behind: by its manifest, each new archive would go at the next prune."""
+    old, behind, newest = put(store, 90, FINE), put(store, 0, FINE), put(store, 1, FINE)
+    manifest = a_manifest()
+    assert manifest.archive
+    source = replace(manifest.source, snapshot_at=NOW - timedelta(days=365))
+    text = render_manifest(replace(manifest, source=source, archive=replace(manifest.archive, started_at=NOW)))
+    store.path(behind + MANIFEST).write_bytes(text)
+    planned = plan_expiry(store, Policy(keep_max=1), now=NOW)
+    assert actions(planned) == {old: "delete", behind: "keep", newest: "keep"}
+    (reason,) = (one.reason for one in planned if one.found.name == behind)
+    assert reason.startswith("its server's clock said 2025-11-24 12:00Z")
+    later = actions(plan_expiry(store, Policy(), now=NOW + timedelta(days=40)))
+    assert later == {old: "delete", behind: "keep", newest: "keep"}
+    put(store, -40, FINE)
+    assert actions(plan_expiry(store, Policy(), now=NOW + timedelta(days=41)))[behind] == "delete"
 
 
 def test_bad_days_do_not_push_the_good_ones_out(store: LocalStore) -> None:
