@@ -201,6 +201,10 @@ class Drill:
         if self._examined:
             return
         self._examined = True
+        self._examine()
+        self._excuse_change()
+
+    def _examine(self) -> None:
         ready = self._connect is not None and self.facts.load is not None and self.facts.obstacle is None
         if not ready or self.chosen is None or self._connect is None or self.facts.archived.inventory is None:
             return
@@ -235,6 +239,22 @@ class Drill:
             is_of=is_of if dump.scope != "cluster" else None,
             timeout_s=self.plan.check_timeout_s,
         )
+
+    def change(self) -> str:
+        """What happened to the archive since the drill began, if it is no longer what lies there; else nothing.
+
+        Whoever expires, packs or encrypts archives anew does not wait for drills.
+        """
+        found = self.found
+        try:
+            if not found.store.exists(found.name):
+                return f"{found.name} is no longer in {found.store.location}: it was moved or deleted meanwhile"
+            is_beside = self.manifest_bytes is not None and self.plan.manifest is None
+            if is_beside and b"".join(found.store.open_read(found.manifest_name)) != self.manifest_bytes:
+                return f"{found.name} was replaced in {found.store.location} meanwhile"
+        except BackupError:
+            return ""  # nobody knows
+        return ""
 
     def judge(self, check: Check) -> Judged:
         """One check's findings; judged once."""
@@ -403,6 +423,17 @@ class Drill:
         elif self.found.store.exists(self.found.manifest_name):
             self.manifest_name = self.found.manifest_name
             self.manifest_bytes = b"".join(self.found.store.open_read(self.manifest_name))
+
+    def _excuse_change(self) -> None:
+        """The manifest of one file and the bytes of the next, or of none, say nothing against either."""
+        facts, archived = self.facts, self.facts.archived
+        promised = facts.manifest.archive if facts.manifest is not None else None
+        is_other = promised is not None and archived.sha256 not in (None, promised.sha256)
+        if facts.obstacle is None and archived.damage is None and not is_other:
+            return
+        if change := self.change():
+            archived.damage = archived.sha256 = archived.size_bytes = None
+            facts.obstacle, facts.obstacle_hint = change, "see where it is with pgdrill list, and drill that"
 
     def _blame_key_or_bytes(self, exc: WrongKeyError) -> None:
         """A key that was right opens nothing either when the header was altered; the manifest knows which it is."""

@@ -8,19 +8,24 @@ from backup_lib.ledger import Entry, note_drill
 from verification.evidence.record import Record
 
 
-def note(found: Found, record: Record) -> str:
+def note(found: Found, record: Record, *, change: str = "") -> str:
     """Note a drill beside its archive; why that could not be done, or nothing.
+
+    :param change: why what lies there is no longer what was drilled, see `Drill.change`.
 
     The verdict does not depend on it: an archive in a folder that cannot be written is as good as another.
     """
     entry = entry_of(record)
     if entry is None:
         return ""
-    try:
-        note_drill(found.store, found.name, entry)
-    except BackupError as exc:
-        return f"the verdict on {found.name} was not noted beside it, so prune does not count it: {exc.message}"
-    return ""
+    if not change:
+        try:
+            note_drill(found.store, found.name, entry)
+        except BackupError as exc:
+            change = exc.message
+    return (
+        f"the verdict on {found.name} was not noted beside it, so prune does not count it: {change}" if change else ""
+    )
 
 
 def entry_of(record: Record) -> Entry | None:

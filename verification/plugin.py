@@ -126,9 +126,13 @@ def pytest_configure(config: pytest.Config) -> None:
         state.announcement = begin(_configuration(config), state.requests, state.remarks.append)
     if not option.collectonly:
         state.trouble = _unwritable(_reports(config))
-    if option.xmlpath is None and not option.collectonly and state.trouble is None:
-        state.junit = _reports(config) / f".junit-{state.run_id}.xml"
-        option.xmlpath = str(state.junit)
+    if not option.collectonly and state.trouble is None:
+        from verification.evidence.folder import clear, passing
+
+        clear(_reports(config))
+        if option.xmlpath is None:
+            state.junit = passing(_reports(config), _JUNIT)
+            option.xmlpath = str(state.junit)
 
 
 def _unwritable(reports: Path) -> pytest.UsageError | None:
@@ -292,7 +296,7 @@ def drill(request: pytest.FixtureRequest) -> Iterator[Drill]:
     if trouble:  # said without the exception: there is no verdict without a record
         pytest.fail(trouble, pytrace=False)
     state.verdicts[name] = record.verdict
-    if remark := note(found, record):
+    if remark := note(found, record, change=drill.change()):
         state.remarks.append(remark)
 
 

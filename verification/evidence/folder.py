@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
+from backup_lib.half_written import remove
+from backup_lib.process import owner_id, owner_is_alive, owner_is_in_sight
 from verification.evidence.record import Record, render_record
 
 RECORD = "record.json"
 SUMS = "SHA256SUMS"
+_PASSING = "-by-"  # in the name of what a run leaves there for moments, before its owner
+_LEASE_S = 24 * 3600
 
 
 def write_evidence(reports: Path, record: Record) -> Path:
@@ -24,7 +30,7 @@ def write_evidence(reports: Path, record: Record) -> Path:
     from verification.report.markdown import render_markdown
 
     folder = reports / record.drill_id
-    partial = reports / f".{record.drill_id}.partial-{os.getpid()}"
+    partial = passing(reports, f"{record.drill_id}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     reports.mkdir(mode=0o700, parents=True, exist_ok=True)  # what a drill found is not for every account
     partial.mkdir(mode=0o700)
@@ -39,6 +45,21 @@ def write_evidence(reports: Path, record: Record) -> Path:
         raise
     _name_latest(reports, record.drill_id)
     return folder
+
+
+def passing(reports: Path, name: str) -> Path:
+    """Where this process may put what is gone when it ends; `clear` knows whose it was."""
+    return reports / f".{name}{_PASSING}{owner_id()}"
+
+
+def clear(reports: Path) -> None:
+    """Remove what killed runs left, and what runs of other machines or containers left for a day."""
+    for path in reports.glob(f".*{_PASSING}*"):
+        owner = path.name.rpartition(_PASSING)[2]
+        with suppress(OSError):  # the next run tries again
+            old = time.time() - path.lstat().st_mtime > _LEASE_S
+            if old if not owner_is_in_sight(owner) else not owner_is_alive(owner):
+                remove(path)
 
 
 def add_file(folder: Path, name: str, data: bytes) -> None:
@@ -76,7 +97,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _name_latest(reports: Path, drill_id: str) -> None:
-    link = reports / f".latest-{os.getpid()}"
+    link = passing(reports, "latest")
     link.unlink(missing_ok=True)
     link.symlink_to(drill_id)
     link.rename(reports / "latest")
