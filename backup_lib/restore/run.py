@@ -129,9 +129,18 @@ def _into_new_database(prepared: Prepared, progress: Progress | None) -> Restore
     environment = prepared.manifest.environment if prepared.manifest is not None else None
     statement = new_database.build_create(plan.database, prepared.outline, environment, prepared.facts)
     with prepared.server.maintenance() as maintenance:
-        try:
+        # Of what the server refuses nothing is there: whatever has its name is somebody else's.
+        with _telling("nothing was changed"):
             _make_roles(maintenance, prepared)
+        try:
             new_database.create_database(maintenance, statement)
+        except RestoreError as exc:
+            _raise_with_state(exc, _undo_roles(maintenance, made))
+            raise
+        except BaseException as exc:
+            _raise_with_state(exc, _undo(prepared, made))
+            raise
+        try:
             new_database.mark_unfinished(maintenance, plan.database)
             conn = _load_side_by_side(prepared, progress)
             restored = _checked(prepared, conn, ())
@@ -260,11 +269,23 @@ def _undo(prepared: Prepared, made: Sequence[str]) -> str:
     try:
         with prepared.server.maintenance() as conn:
             new_database.drop_database(conn, name)
-            for role in reversed(made):
-                conn.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+            _drop_roles(conn, made)
     except (psycopg.Error, BackupError):
         return f"the database {name} is incomplete and could not be dropped: drop it before you go on"
     return f"the new database {name} was dropped again; nothing else was changed"
+
+
+def _undo_roles(conn: Connection, made: Sequence[str]) -> str:
+    try:
+        _drop_roles(conn, made)
+    except psycopg.Error:
+        return f"roles that were made for it could not be dropped: {', '.join(made)}"
+    return "nothing was changed"
+
+
+def _drop_roles(conn: Connection, made: Sequence[str]) -> None:
+    for role in reversed(made):
+        conn.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
 
 
 def _end_sessions(server: TargetServer, database: str) -> None:

@@ -582,6 +582,16 @@ def test_what_a_killed_restore_left_is_known_for_what_it_is(shop: Shop, new_name
     assert failed.value.hint == f'DROP DATABASE "{name}"'
 
 
+def test_a_database_that_somebody_else_makes_meanwhile_is_theirs(shop: Shop, new_name: Callable[[Server], str]) -> None:
+    name = new_name(shop.server)
+    prepared = prepare(Request(archive=shop.ours, dsn=shop.server.conninfo(), database=name, create=True))
+    execute(shop.server.conninfo(), f"CREATE DATABASE {name}")
+    execute(shop.server.conninfo(name), "CREATE TABLE theirs AS SELECT 1 AS a")
+    with pytest.raises(RestoreError, match="somebody else has just made one of that name; nothing was changed"):
+        carry_out(prepared)
+    assert query(shop.server.conninfo(name), "SELECT count(*) FROM theirs") == 1
+
+
 def test_many_sessions_into_an_existing_database_leave_a_part_and_say_so(
     shop: Shop, fresh_database: Callable[..., str], tmp_path: Path
 ) -> None:

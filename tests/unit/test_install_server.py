@@ -47,6 +47,14 @@ def downloads(monkeypatch: pytest.MonkeyPatch, members: dict[str, bytes | str]) 
     return asked
 
 
+def test_what_a_killed_download_left_goes(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    downloads(monkeypatch, {"bin/postgres": RUNS})
+    (cache / ".17-killed" / "tree").mkdir(parents=True)
+    (cache / ".18-another").mkdir()
+    install_server(17)
+    assert sorted(path.name for path in cache.iterdir() if path.is_dir()) == [".18-another", "17"]
+
+
 def test_programs_are_unpacked_once_without_headers(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     members: dict[str, bytes | str] = {
         "bin/postgres": RUNS,
