@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 LEVELS = ("integrity", "restore", "full")
 SANDBOXES = ("auto", "container", "embedded")
 _STATE = pytest.StashKey["_State"]()
+_STORAGE = ".benchmarks"  # pytest-benchmark makes it wherever it starts
 _JUNIT = "junit.xml"
 _CONTROL = "test_damage_would_be_seen"
 _EVIDENCE_BYTES = 1 << 20  # room for the evidence of one drill
@@ -486,6 +487,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     state = config.stash.get(_STATE, None)
     if state is not None and state.screen is not None:
         state.screen.close()
+    if state is not None and config.getoption("benchmark_storage", None) == f"file://./{_STORAGE}":
+        with suppress(OSError):  # somebody keeps something there
+            Path(_STORAGE).rmdir()
     if state is None or state.junit is None or not state.junit.is_file():
         return
     from verification.evidence.folder import add_file

@@ -78,6 +78,7 @@ def test_a_sound_archive_passes_and_leaves_its_evidence(backups: Path, tmp_path:
     assert len(cases) == TESTS
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
     assert not [path.name for path in (tmp_path / "reports").iterdir() if path.name.startswith(".")]
+    assert not (tmp_path / ".benchmarks").exists()
 
 
 def test_with_prove_damaged_copies_are_on_record_and_on_the_screen(backups: Path, tmp_path: Path) -> None:
