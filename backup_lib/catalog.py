@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import random
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from backup_lib.store import LocalStore, Store
 
 __all__ = ["Found", "TimeOrigin", "list_archives", "look_into", "newest_first", "remark_on", "resolve"]
 
+_CLOCK_SKEW = timedelta(minutes=5)
 _PARTS: tuple[Kind, ...] = ("tables", "data", "schema")
 
 
@@ -60,14 +62,24 @@ def resolve(requests: Sequence[str], place: Store | Path | str, *, seed: int | N
     return list(meant.values())
 
 
-def remark_on(request: str, found: Found) -> str:
+def remark_on(request: str, found: Found, *, now: datetime | None = None) -> str:
     """What to say of the archive that a request came to mean; nothing when it is what one expects."""
     word, _, argument = request.partition(":")
-    database, kind = _parse_latest(argument)
-    if word != "latest" or kind is not None or found.kind in WHOLE:
+    if word != "latest":
         return ""
-    of = f" of {database}" if database else ""
-    return f"There is no full archive{of}, so {request} means the newest of another kind, {found.kind}: {found.name}"
+    database, kind = _parse_latest(argument)
+    remarks = []
+    if kind is None and found.kind not in WHOLE:
+        of = f" of {database}" if database else ""
+        remarks.append(
+            f"There is no full archive{of}, so {request} means the newest of another kind, {found.kind}: {found.name}"
+        )
+    if found.taken_at > (now or datetime.now(UTC)) + _CLOCK_SKEW:
+        remarks.append(
+            f"{request} means {found.name}, which is dated {found.taken_at:%Y-%m-%d %H:%M} UTC, in the future: a clock "
+            "is wrong, and later archives may be dated before it: see pgdrill list, and name the one that is meant"
+        )
+    return ". ".join(remarks)
 
 
 def _parse_latest(argument: str) -> tuple[str | None, Kind | None]:

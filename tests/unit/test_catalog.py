@@ -209,6 +209,17 @@ def test_where_nothing_is_whole_the_latest_is_a_part_and_that_is_said(tmp_path: 
     assert resolve(["latest"], tmp_path)[0].name == "theirs.sql"
 
 
+def test_that_the_latest_is_of_the_future_is_said(tmp_path: Path) -> None:
+    """A server's clock ran ahead for one night: for a year, later archives are dated before that one."""
+    put(tmp_path, "pos_backup_20271129_020000.sql")
+    put(tmp_path, "pos_backup_20261124_020000.sql")
+    (found,) = resolve(["latest"], tmp_path)
+    remark = remark_on("latest", found, now=datetime(2026, 11, 24, 3, 0, tzinfo=UTC))
+    assert "pos_backup_20271129_020000.sql, which is dated 2027-11-29 02:00 UTC, in the future" in remark
+    assert remark_on("latest", found, now=datetime(2027, 11, 29, 3, 0, tzinfo=UTC)) == ""
+    assert remark_on(found.name, found, now=datetime(2026, 11, 24, 3, 0, tzinfo=UTC)) == ""
+
+
 def test_all_are_all_the_newest_first(folder: Path) -> None:
     times = [archive.taken_at for archive in resolve(["all"], folder)]
     assert len(times) == 4
