@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ from backup_lib.monitor.records import DrillRecord
 from backup_lib.monitor.room import PlaceStatus
 from backup_lib.monitor.series import Series
 from backup_lib.monitor.status import Status, TaskStatus, examine
+from backup_lib.store import refused
 
 if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily, Metric
@@ -62,10 +64,10 @@ def write_metrics(status: Status, path: Path) -> None:
     except OSError as exc:
         with suppress(OSError):
             partial.unlink()
-        raise StoreError(
-            f"the metrics {path} cannot be written: {exc.strerror}",
-            hint=f"make the folder {path.parent} and give it to the user this runs as, or change status.metrics",
-        ) from exc
+        hint = f"make the folder {path.parent} and give it to the user this runs as, or change status.metrics"
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+            hint = refused(path, exc).hint
+        raise StoreError(f"the metrics {path} cannot be written: {exc.strerror}", hint=hint) from exc
 
 
 def refresh_metrics(configuration: Configuration | None) -> str:

@@ -252,6 +252,20 @@ def test_the_file_is_whole_and_others_may_read_it(shelf: Shelf, tmp_path: Path) 
     assert not list(tmp_path.glob(".*"))
 
 
+def test_without_room_the_old_metrics_stay_and_room_is_what_is_asked_for(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; from pathlib import Path; from backup_lib.monitor import metrics\n"
+        "metrics.render_metrics = lambda status: b'x' * 100\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50))\n"
+        "metrics.write_metrics(None, Path(sys.argv[1]))\n"
+    )
+    path = tmp_path / "pgdrill.prom"
+    path.write_text("old")
+    failed = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    assert "cannot be written: File too large\nhint: raise the limit of a file's size" in failed.stderr
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
+
+
 def test_without_the_library_the_extra_is_named(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     status = status_of()
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
