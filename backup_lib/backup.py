@@ -136,6 +136,7 @@ def make_backup(
                 finished_at=datetime.now(UTC) + ahead,
                 options=job.options,
                 encryption=written.encryption,
+                clocks_differed=bool(clocks.remark),
             )
         manifest = replace(manifest, archive=facts)
         publish_manifest(store, name, manifest)

@@ -64,7 +64,7 @@ class Found:
     database: str | None  # from the manifest or our own kind of name
     kind: Kind | None
     encryption: str | None = None
-    begun_at: datetime | None = None  # UTC, from the manifest; by the clock of the machine that made it
+    begun_at: datetime | None = None  # UTC, by the clock of the machine that made it, where its server's was another
     has_ledger: bool = False
     is_folder: bool = False
     is_looked_into: bool = True  # False: time, database, kind and encryption are as its name says: nothing was read
@@ -347,7 +347,7 @@ def _manifest_head(store: Store, name: str) -> _ManifestHead | None:
     try:
         source = _object_after('"source":', text)
         archive = _object_after('"archive":', text)
-        kind, begun_at = archive.get("kind"), archive.get("started_at")
+        kind, begun_at = archive.get("kind"), archive.get("started_at") if archive.get("clocks_differed") else None
         return _ManifestHead(
             snapshot_at=datetime.fromisoformat(source["snapshot_at"]),
             database=source["database"],

@@ -45,6 +45,7 @@ class ArchiveFacts:
     finished_at: datetime  # UTC
     options: tuple[str, ...] = ()  # pg_dump's, without connection and file
     encryption: Encryption | None = None  # around all of it
+    clocks_differed: bool = False  # that of the machine that made it, by which it was started, and its server's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

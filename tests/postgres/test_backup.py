@@ -319,6 +319,7 @@ def test_a_clock_that_is_not_the_servers_is_told_and_latest_finds_the_archive(
         assert f"{clock:%Y-%m-%d}" in warning
     assert [found.name for found in resolve(["latest"], tmp_path)] == [second.name]
     assert list(mismatches(second.name, second.manifest)) == []
+    assert [made.manifest.archive.clocks_differed for made in (first, second) if made.manifest.archive] == [False, True]
 
 
 def test_a_manifest_that_cannot_be_written_takes_its_archive_along(server: Server, shop: str, tmp_path: Path) -> None:

@@ -70,8 +70,8 @@ def test_one_that_its_servers_clock_made_old_is_judged_by_the_other_clock(store:
     manifest = a_manifest()
     assert manifest.archive
     source = replace(manifest.source, snapshot_at=NOW - timedelta(days=365))
-    text = render_manifest(replace(manifest, source=source, archive=replace(manifest.archive, started_at=NOW)))
-    store.path(behind + MANIFEST).write_bytes(text)
+    facts = replace(manifest.archive, started_at=NOW, clocks_differed=True)
+    store.path(behind + MANIFEST).write_bytes(render_manifest(replace(manifest, source=source, archive=facts)))
     planned = plan_expiry(store, Policy(keep_max=1), now=NOW)
     assert actions(planned) == {old: "delete", behind: "keep", newest: "keep"}
     (reason,) = (one.reason for one in planned if one.found.name == behind)
