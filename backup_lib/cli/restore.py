@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,9 +15,10 @@ from backup_lib.cli.emergency import MODES, Mode, run_emergency
 from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups, Dsn, Identities, choose_dsn, choose_keys
 from backup_lib.cli.restore_plan import describe_plan, put_plan
 from backup_lib.cli.talk import Progress, put, put_json, say
-from backup_lib.errors import UsageError
+from backup_lib.errors import NoSuchArchiveError, UsageError
 
 if TYPE_CHECKING:
+    from backup_lib.catalog import Found
     from backup_lib.restore.prepare import Request
     from backup_lib.restore.run import Restored
     from backup_lib.restore.selection import What
@@ -137,7 +138,7 @@ def restore(
 
     modes: list[Mode] = [mode for mode, asked in zip(MODES, (emergency, resume, rollback), strict=True) if asked]
     if not modes:
-        with located(archive or _missing(), backups) as (_, path):
+        with located(archive or _missing(), backups, of=(create_database, to_database, _named(target))) as (_, path):
             _restore(build_request(path), dry_run=dry_run, as_json=as_json)
         return
     if no_owner:
@@ -158,7 +159,7 @@ def restore(
     )
     run_emergency(
         modes[0],
-        lambda again: located(again or archive or _missing(), backups),
+        lambda again: located(again or archive or _missing(), backups, of=(to_database, _named(target))),
         build_request,
         commands,
         dsn=target,
@@ -207,21 +208,29 @@ def database_of(dsn: str) -> str:
 
     :raises UsageError: when the connection string names none.
     """
+    name = _named(dsn)
+    if not name:
+        raise UsageError("the connection string names no database", hint="--to-database NAME is the live one")
+    return name
+
+
+def _named(dsn: str) -> str | None:
     from psycopg.conninfo import conninfo_to_dict
 
     name = conninfo_to_dict(dsn).get("dbname")
-    if not name:
-        raise UsageError("the connection string names no database", hint="--to-database NAME is the live one")
-    return str(name)
+    return str(name) if name else None
 
 
 @contextmanager
-def located(request: str, backups: str | Path) -> Iterator[tuple[str, Path]]:
-    """What finds the one archive again that is meant, and its path here: one in a bucket is brought first."""
-    from backup_lib.catalog import remark_on, resolve
+def located(request: str, backups: str | Path, *, of: Sequence[str | None]) -> Iterator[tuple[str, Path]]:
+    """What finds the one archive again that is meant, and its path here: one in a bucket is brought first.
+
+    :param of: what it is restored into. `latest` is of the first of these databases that has archives.
+    """
+    from backup_lib.catalog import remark_on
     from verification.fetching import fetch, place_here
 
-    (found, *others) = resolve([request], backups)
+    (found, *others) = _meant(request, backups, of)
     if remark := remark_on(request, found):
         say(f"note: {remark}")
     if others:
@@ -236,6 +245,15 @@ def located(request: str, backups: str | Path) -> Iterator[tuple[str, Path]]:
         if found.path is None and found.has_manifest:
             path.with_name(found.manifest_name).write_bytes(b"".join(found.store.open_read(found.manifest_name)))
         yield (str(path.absolute()) if found.path else found.name), path
+
+
+def _meant(request: str, backups: str | Path, of: Sequence[str | None]) -> list[Found]:
+    from backup_lib.catalog import resolve
+
+    for database in filter(None, of if request == "latest" else ()):
+        with suppress(NoSuchArchiveError):
+            return resolve([f"latest:{database}"], backups)
+    return resolve([request], backups)
 
 
 def _what(*, schema_only: bool, data_only: bool) -> What:

@@ -174,3 +174,34 @@ def test_a_database_without_a_password_is_refused_by_name(shop: Shop, tmp_path: 
     said = run(*words, "--project-directory", tmp_path, "config", check=False, env=env, cwd=tmp_path)
     assert said.returncode != 0
     assert "set it in .env" in said.stderr
+
+
+def test_each_line_of_the_guides_table_runs_as_a_service(shop: Shop) -> None:
+    for left in (shop.folder / "backups").glob("*.sql*"):  # a damaged one among them
+        left.unlink()
+    copies = shop.folder / "reports" / "copies"
+    copies.mkdir(mode=0o700)
+    shutil.chown(copies, 1000, 1000)
+    for words in (
+        ("backup", "--kind", "schema"),
+        ("backup", "--kind", "data"),
+        ("backup", "-t", "products"),
+        ("backup",),
+        ("backup", "--all-databases"),
+        ("list",),
+        ("show", "latest"),
+        ("prune", "--dry-run"),
+        ("rotate",),
+        ("sync", "/data/backups", "/data/reports/copies"),
+        ("restore", "latest", "--create-database", "pos_db_restored"),
+        ("restore", "latest", "-t", "products", "--to-database", "pos_db_production", "--clean"),
+        ("doctor",),
+        ("metrics",),
+        ("config", "check"),
+        ("config", "show"),
+    ):
+        shop.compose("run", "--rm", "backup", *words)
+    shop.sql("\\connect pos_db_restored\nSELECT 1 / count(*) FROM products")
+    shop.compose("run", "--rm", "drill")
+    for words, status in ((("status",), 0), (("report",), 0), (("checklist", "daily", "--lang", "es"), 3)):
+        assert shop.compose("run", "--rm", "backup", *words, check=False).returncode == status

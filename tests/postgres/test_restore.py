@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from drilling import PgDump, execute, rewrite
+from psycopg.conninfo import conninfo_to_dict
 
 from backup_lib.backup import make_backup
 from backup_lib.dump_reader import read_inventory
@@ -511,6 +513,26 @@ def said(program: subprocess.Popen[str]) -> tuple[int, str, str]:
     out, err = program.communicate(timeout=120)
     assert "Margarita" not in out + err
     return program.returncode, out, err
+
+
+def test_latest_is_of_the_database_that_is_restored_into(
+    server: Server, fresh_database: Callable[..., str], tmp_path: Path
+) -> None:
+    own, other = fresh_database(server), fresh_database(server)
+    execute(own, "CREATE TABLE mine (a int)")
+    execute(other, "CREATE TABLE theirs (a int)")
+    now = datetime.now(UTC)
+    mine = make_backup(own, tmp_path, now=now - timedelta(seconds=5)).name
+    theirs = make_backup(other, tmp_path, now=now).name  # as --all-databases does: the last one is anybody's
+    unknown = fresh_database(server)
+    for dsn, words, meant in (
+        (own, (), mine),
+        (own, ("--create-database", "nueva"), mine),
+        (other, ("--to-database", str(conninfo_to_dict(own)["dbname"])), mine),
+        (unknown, (), theirs),
+    ):
+        status, out, err = said(pgdrill("restore", "latest", "--dry-run", "--backups", tmp_path, *words, dsn=dsn))
+        assert meant in out + err, (words, status, out, err)
 
 
 def test_the_plan_comes_first_and_alone_if_asked(shop: Shop, fresh_database: Callable[..., str]) -> None:
