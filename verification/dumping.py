@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -28,7 +28,7 @@ def dump_again(
     options: tuple[str, ...],
     archived: Inventory,
     *,
-    without: Sequence[TableData] = (),
+    without: Collection[TableData] = frozenset(),
     jobs: int,
 ) -> tuple[Inventory, Definitions]:
     """What pg_dump, with these options, says of the restored databases.
@@ -101,7 +101,7 @@ def share_out(tables: Sequence[TableData], jobs: int, *, encoding: str | None = 
 
     Empty where there is too little to share, or one table alone is most of it.
     """
-    large = large_tables(tables, encoding=encoding)
+    large = frozenset(large_tables(tables, encoding=encoding))
     # Many small tables are not worth naming: they stay with the first.
     further = [[table for table in share if table in large] for share in _evenly(tables, jobs)[1:]] if large else []
     return [share for share in further if share]
@@ -131,7 +131,7 @@ def _dump_shared(
     options: list[str],
     definitions: Definitions,
     large: list[list[TableData]],
-    without: Sequence[TableData],
+    without: Collection[TableData],
 ) -> Inventory:
     shared = [table for share in large for table in share]
     elsewhere = [f"--exclude-table-data={_pattern(table)}" for table in (*shared, *without)]

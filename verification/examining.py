@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -77,14 +77,14 @@ def examine(
         needs_quotes = partial(_need_quotes, connection)
         options = shape_of(dump, facts.promised, needs_quotes=needs_quotes, rows_only=rows_only).options()
     large = large_tables(dump.tables, encoding=dump.encoding)
-    left_to_sums = [table for table in large if _may_be_proved_by_sums(facts, table)]
+    left_to_sums = {table for table in large if _may_be_proved_by_sums(facts, table)}
     with ThreadPoolExecutor(1, thread_name_prefix="pgdrill-count") as beside:
         looked = beside.submit(_look, facts, connect, databases, [table_label(table) for table in large], jobs=jobs)
         inventory, definitions = dump_again(sandbox, connect, databases, options, dump, without=left_to_sums, jobs=jobs)
         counts, catalog, traits, environment, sums = looked.result()
-    proved = [table for table in left_to_sums if _has_promised_sum(facts, sums, table)]
-    if unproved := [table for table in left_to_sums if table not in proved]:
-        rows = dump_rows(sandbox, connect, databases[-1], options, unproved, jobs=jobs)
+    proved = {table for table in left_to_sums if _has_promised_sum(facts, sums, table)}
+    if unproved := left_to_sums - proved:
+        rows = dump_rows(sandbox, connect, databases[-1], options, list(unproved), jobs=jobs)
         inventory = replace(inventory, tables=inventory.tables + rows)
     restored = Restored(
         server_version=sandbox.server_version,
@@ -137,6 +137,7 @@ def _may_be_proved_by_sums(facts: Facts, table: TableData) -> bool:
         and promised is not None
         and table.database is None
         and loaded_through(table) is None
+        and table_label(table).count(".") == 1  # sums go by label, and no other table may have this one
         and table_label(table) in manifest.row_sums.sums
         and any(one.label == table.label and _is_same(one, table) for one in promised.tables)
     )
@@ -183,7 +184,8 @@ def _sum_rows(
 
     by_label = {table.label: table for table in tables}
     apart = [by_label[label] for label in large if label in by_label]
-    rest = [table for table in tables if table not in apart]
+    named = {table.oid for table in apart}
+    rest = [table for table in tables if table.oid not in named]
     with ThreadPoolExecutor(jobs, thread_name_prefix="pgdrill-sums") as pool:
         parts = pool.map(summed, [*([table] for table in apart), rest])
         return {oid: one for part in parts for oid, one in part.items()}
@@ -258,7 +260,7 @@ def _compare_content(
     path: Path,
     databases: list[str],
     keys: Keys,
-    proved: Sequence[TableData],
+    proved: Collection[TableData],
 ) -> dict[tuple[str | None, str], Difference]:
     back = {(t.database, t.schema, t.name): t for t in restored.tables}
     found: dict[tuple[str | None, str], Difference] = {}
