@@ -129,7 +129,8 @@ def is_as_written(path: Path, manifest: Manifest | None) -> bool:
     """
     if manifest is None or manifest.archive is None:
         return True
-    return digest_archive(path)[1] == manifest.archive.sha256
+    sha256 = digest_archive(path)[1]
+    return sha256 == manifest.archive.of(sha256).sha256
 
 
 def digest_archive(path: Path) -> tuple[int, str]:

@@ -46,6 +46,11 @@ class ArchiveFacts:
     options: tuple[str, ...] = ()  # pg_dump's, without connection and file
     encryption: Encryption | None = None  # around all of it
     clocks_differed: bool = False  # that of the machine that made it, by which it was started, and its server's
+    becoming: ArchiveFacts | None = None  # the file that `rewrap` puts in its place now: it may lie there already
+
+    def of(self, sha256: str | None) -> ArchiveFacts:
+        """What is promised of the file with that digest, of the two that may lie there while `rewrap` is at it."""
+        return self.becoming if self.becoming is not None and self.becoming.sha256 == sha256 else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,7 +114,7 @@ def _digest_as_promised(found: Found) -> str:
 
 def _require_promised(name: str, sha256: str, manifest_bytes: bytes) -> None:
     facts = parse_manifest(manifest_bytes, name=name + manifest.SUFFIX).archive
-    if facts is not None and facts.sha256 != sha256:
+    if facts is not None and facts.of(sha256).sha256 != sha256:
         raise DamagedArchiveError(
             f"{name} is damaged: its bytes are not those that its manifest promises",
             hint="it is not packed; drill it, pgdrill verify, or take another copy of it, pgdrill sync",

@@ -6,7 +6,7 @@ or that a store keeps of what it once received, says nothing of what it would ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -186,7 +186,7 @@ class _Sync:
         unread = {replica.place for replica in replicas}
         readable = [place for place in self._places if place.location not in unread]
         there = [place for place in self._there if place.location in digests]
-        promised = self._promised(there)
+        promised = self._promised(there, digests)
         known = promised or set(digests.values())
         if len(known) > 1:
             what = "its manifests differ" if promised else "its copies differ, and there is no manifest to tell"
@@ -200,7 +200,7 @@ class _Sync:
         good = digests[source.location]
         return [*replicas, *(self._mend(place, source, digests.get(place.location), good) for place in readable)]
 
-    def _promised(self, there: Sequence[Store]) -> set[str]:
+    def _promised(self, there: Sequence[Store], digests: Mapping[str, str]) -> set[str]:
         """What the manifests promise; of one that cannot be read, nothing."""
         found = set()
         for place in there:
@@ -210,8 +210,9 @@ class _Sync:
                     facts = parse_manifest(b"".join(self._store(place).open_read(name)), name=name).archive
                 except BackupError:
                     continue
-                if facts:
-                    found.add(f"{facts.size_bytes} bytes" if self._quick else facts.sha256)
+                either = [one for one in (facts, facts.becoming if facts else None) if one]
+                told = [f"{one.size_bytes} bytes" if self._quick else one.sha256 for one in either]
+                found.update([digests[place.location]] if digests[place.location] in told else told[:1])
         return found
 
     def _has_manifest(self, place: Store) -> bool:

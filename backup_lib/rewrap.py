@@ -117,15 +117,17 @@ def rewrap(
         cleanup.enter_context(stage.lock(stage_lock(found.name)))
         clear(stage, plan.name)
         promised = _promised(found)
-        if made := _made_before(plan, keys, new_keys, lock):
-            carried = _stage_sidecars(plan, stage, made, promised)
-        else:
-            _require_room(plan, store, keep=keep)
+        if keep:
+            _require_free_aside(plan, store)
+        made = _made_before(plan, keys, new_keys, lock)
+        if made is None:
+            _require_room(plan, store)
             cleanup.callback(abandon, stage, plan.name)
             made = _write(plan, stage, lock, keys, new_keys, promised, progress or (lambda _: None))
             _prove(plan, stage, made, new_keys)
-            carried = _stage_sidecars(plan, stage, made, promised)
-        put_in_place(store, found.name, plan.name, keep=keep)
+        renewed = _renewed(plan, made, promised) if promised else None
+        carried = _stage_sidecars(plan, stage, made, renewed)
+        put_in_place(store, found.name, plan.name, promise=_of_both(plan, made, promised, renewed), keep=keep)
     return Rewrapped(
         plan=plan,
         size_bytes=made.new.size_bytes,
@@ -176,7 +178,8 @@ def _key_or_damage(exc: WrongKeyError, found: Found) -> WrongKeyError | DamagedA
     promised = _promised(found)
     if promised is None or promised.archive is None:
         return exc
-    if digest_stored(found.store, found.name)[1] == promised.archive.sha256:
+    sha256 = digest_stored(found.store, found.name)[1]
+    if sha256 == promised.archive.of(sha256).sha256:
         return exc
     return _altered(found)
 
@@ -198,14 +201,17 @@ class _Made:
     encryption: Encryption
 
 
-def _require_room(plan: Rewrapping, store: Store, *, keep: bool) -> None:
-    """For the new archive, and for the old one where it is to be kept."""
+def _require_free_aside(plan: Rewrapping, store: Store) -> None:
+    """Where the old archive is to be kept lies no other one."""
     aside, name = store.under(REPLACED), plan.found.name
-    if keep and aside.exists(name) and digest_stored(aside, name) != digest_stored(store, name):
+    if aside.exists(name) and digest_stored(aside, name) != digest_stored(store, name):
         raise StoreError(
             f"{aside.location}/{name} is there, from an earlier change of the key",
             hint="the old archive would be kept there: move that one away, or --remove-old",
         )
+
+
+def _require_room(plan: Rewrapping, store: Store) -> None:
     free = store.free_bytes()
     if free is not None and free < plan.found.size_bytes + _RESERVE_BYTES:
         raise StoreError(
@@ -275,7 +281,7 @@ def _write(
         if encryption is None:
             raise UsageError("no key to encrypt with", hint="--recipient, or BACKUP_ENCRYPT_PASSWORD")
         facts = promised.archive if promised else None
-        if facts is not None and facts.sha256 != old.sha256:
+        if facts is not None and (facts := facts.of(old.sha256)).sha256 != old.sha256:
             before = facts.encryption
             if before is None or before.plain_sha256 != encryption.plain_sha256:
                 raise _altered(found)
@@ -300,20 +306,34 @@ def _prove(plan: Rewrapping, stage: Store, made: _Made, new_keys: Keys) -> None:
         )
 
 
-def _stage_sidecars(plan: Rewrapping, stage: Store, made: _Made, promised: Manifest | None) -> bool:
+def _renewed(plan: Rewrapping, made: _Made, promised: Manifest) -> Manifest:
+    """The same promise, of the new file."""
+    if promised.archive is None:
+        return promised
+    facts = replace(
+        promised.archive,
+        name=plan.name,
+        size_bytes=made.new.size_bytes,
+        sha256=made.new.sha256,
+        encryption=replace(made.encryption, key_proved=True),
+        becoming=None,
+    )
+    return replace(promised, archive=facts)
+
+
+def _of_both(plan: Rewrapping, made: _Made, promised: Manifest | None, renewed: Manifest | None) -> Manifest | None:
+    """What is true of the old file and of the new one, where they have one name."""
+    if promised is None or renewed is None or promised.archive is None or plan.name != plan.found.name:
+        return renewed
+    facts = replace(promised.archive.of(made.old.sha256), becoming=renewed.archive)
+    return replace(promised, archive=facts)
+
+
+def _stage_sidecars(plan: Rewrapping, stage: Store, made: _Made, renewed: Manifest | None) -> bool:
     """What lies beside the new file: the same promise of what it holds, and what drills proved of that."""
-    if promised is not None:
-        facts = promised.archive
-        if facts is not None:
-            facts = replace(
-                facts,
-                name=plan.name,
-                size_bytes=made.new.size_bytes,
-                sha256=made.new.sha256,
-                encryption=replace(made.encryption, key_proved=True),
-            )
+    if renewed is not None:
         with stage.create(plan.name + manifest.SUFFIX) as sink:
-            sink.write(render_manifest(replace(promised, archive=facts)))
+            sink.write(render_manifest(renewed))
     store = plan.found.store
     known = read_ledger(store, plan.found.name)
     carried = tuple(

@@ -1,7 +1,8 @@
 """A new archive in the place of an old one: made whole in a hidden place beside it, and then renamed.
 
-An archive and what lies beside it are several files, and no place renames those at once. The archive goes first, its
-manifest last: as long as that is still staged, the next run knows what is left to do.
+An archive and what lies beside it are several files, and no place renames those at once. So a manifest comes before the
+archive, and promises of the old file and of the new one, whichever lies there; then the archive, then the manifest of
+the new one alone: as long as that is still staged, the next run knows what is left to do.
 """
 
 from __future__ import annotations
@@ -15,35 +16,39 @@ from backup_lib.archive import name_prefix, parse_name
 from backup_lib.bundle import Bundle
 from backup_lib.expiry import REPLACED, delete_archive
 from backup_lib.ledger import digest_stored
-from backup_lib.manifest import parse_manifest
+from backup_lib.manifest import Manifest, parse_manifest, render_manifest
 from backup_lib.store import LocalStore, Store
 
 STAGE = ".rewrapping"
 FILES = ("", ledger.SUFFIX, manifest.SUFFIX)  # in the order in which they are put in place
 
 
-def put_in_place(store: Store, old: str, new: str, *, keep: bool) -> None:
-    """The staged archive gets its name, and the old one goes aside, or away; they may be called the same."""
+def put_in_place(store: Store, old: str, new: str, *, promise: Manifest | None, keep: bool) -> None:
+    """The staged archive gets its name, and the old one goes aside, or away; they may be called the same.
+
+    :param promise: the manifest until all is done, of what has the new name before and after.
+    """
     same, aside = new == old, store.under(REPLACED)
-    if same and keep:
+    if keep:
         for suffix in FILES:
-            if store.exists(new + suffix) and not aside.exists(new + suffix):
-                store.keep(new + suffix, REPLACED)
+            if store.exists(old + suffix) and not aside.exists(old + suffix):
+                store.keep(old + suffix, REPLACED)
     carried = store.under(STAGE).exists(new + ledger.SUFFIX)
     if same and not carried and store.exists(new + ledger.SUFFIX):
         store.delete(new + ledger.SUFFIX)  # it speaks of other bytes, of the same size perhaps
     changed_at = store.path(old).stat().st_mtime_ns if isinstance(store, LocalStore) else None
-    _take(store, new)
+    if promise is not None:
+        store.replace(new + manifest.SUFFIX, render_manifest(promise))
+    try:
+        _take(store, new)
+    except BaseException:
+        if promise is not None and not store.exists(new):
+            store.delete(new + manifest.SUFFIX)
+        raise
     if isinstance(store, LocalStore) and changed_at is not None:
         # Of what neither manifest nor name tells the time of, this is all that says which is the latest.
         os.utime(store.path(new), ns=(changed_at, changed_at))
-    if same:
-        return
-    if keep:
-        for suffix in reversed(FILES):  # the archive last, so that the next run sees what is left to do
-            if store.exists(old + suffix):
-                store.move(old + suffix, REPLACED)
-    else:
+    if not same:
         delete_archive(store, old, datetime.now(UTC))
 
 

@@ -67,7 +67,7 @@ def prove_sound(copy: Found) -> StandIn:
         _, sha256 = digest_stored(copy.store, copy.name)
     except BackupError as exc:
         return _unproved(copy, f"the copy in its place could not be proved sound: {exc.message}")
-    if promised is None or promised.sha256 != sha256:
+    if promised is None or promised.of(sha256).sha256 != sha256:
         return _unproved(copy, "the copy in its place is not what its manifest promises")
     return StandIn(name=copy.name, is_proved=True, why="the copy in its place is what its manifest promises")
 

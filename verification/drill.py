@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -427,6 +427,8 @@ class Drill:
     def _excuse_change(self) -> None:
         """The manifest of one file and the bytes of the next, or of none, say nothing against either."""
         facts, archived = self.facts, self.facts.archived
+        if facts.manifest is not None and facts.manifest.archive is not None:
+            facts.manifest = replace(facts.manifest, archive=facts.manifest.archive.of(archived.sha256))
         promised = facts.manifest.archive if facts.manifest is not None else None
         is_other = promised is not None and archived.sha256 not in (None, promised.sha256)
         if facts.obstacle is None and archived.damage is None and not is_other:

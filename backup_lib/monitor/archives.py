@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
+from msgspec import structs
 
 from backup_lib.catalog import Found
 from backup_lib.errors import StoreError
@@ -27,6 +28,10 @@ class _Facts(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime
     finished_at: datetime
     encryption: dict[str, msgspec.Raw] | None = None
+    becoming: _Facts | None = None
+
+    def fits(self, size_bytes: int, sha256: str | None) -> bool:
+        return self.size_bytes == size_bytes and sha256 in (None, self.sha256)
 
 
 class _Rows(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,10 +156,15 @@ def read_promises(archives: Sequence[Archive]) -> Mapping[str, Promise]:
         }
 
 
-def read_promise(found: Found) -> Promise | None:
+def read_promise(found: Found, sha256: str | None = None) -> Promise | None:
+    """:param sha256: of the archive; where it is not known, its size tells which file `rewrap` has put there."""
     if not found.has_manifest:
         return None
     try:
-        return msgspec.json.decode(b"".join(found.store.open_read(found.manifest_name)), type=Promise)
+        promise = msgspec.json.decode(b"".join(found.store.open_read(found.manifest_name)), type=Promise)
     except (msgspec.MsgspecError, UnicodeDecodeError, StoreError):
         return None
+    facts = promise.archive
+    if facts and facts.becoming and not facts.fits(found.size_bytes, sha256):
+        return structs.replace(promise, archive=facts.becoming)
+    return promise

@@ -111,7 +111,7 @@ def _hashed(newest: ArchiveView) -> Seen:
     try:
         (found,) = resolve([newest.address], ".")
         size_bytes, sha256 = digest_stored(found.store, found.name)
-        promise = read_promise(found)
+        promise = read_promise(found, sha256)
         promised = promise.archive.sha256 if promise and promise.archive else None
         drilled = read_ledger(found.store, found.name).conclusion(size_bytes=size_bytes, sha256=sha256)
     except BackupError as exc:

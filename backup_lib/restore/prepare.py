@@ -117,7 +117,9 @@ def _require_promised(outline: Outline, manifest: Manifest) -> None:
         counts = ({t.label: t.rows for t in side.tables} for side in (promised, outline.inventory) if side is not None)
         same = promised is None or len({tuple(sorted(count.items())) for count in counts}) == 1
     else:
-        same = facts.sha256 == outline.sha256 and (promised is None or promised.sha256 == outline.inventory.sha256)
+        same = facts.of(outline.sha256).sha256 == outline.sha256 and (
+            promised is None or promised.sha256 == outline.inventory.sha256
+        )
     if same:
         return
     differing = {t.label for t in promised.tables} ^ {t.label for t in outline.inventory.tables} if promised else set()

@@ -27,11 +27,14 @@ from backup_lib.expiry import REPLACED, expire
 from backup_lib.ledger import SUFFIX as LEDGER
 from backup_lib.ledger import digest_stored, read_ledger, write_ledger
 from backup_lib.manifest import SUFFIX, parse_manifest, render_manifest
+from backup_lib.monitor.archives import read_promise
 from backup_lib.places import open_place
+from backup_lib.replicas import sync_places
 from backup_lib.retention import Policy
 from backup_lib.rewrap import plan_rewrap, rewrap
 from backup_lib.staging import finish_interrupted
 from backup_lib.store import LocalStore, Store
+from backup_lib.successors import prove_sound
 
 pyrage = pytest.importorskip("pyrage")
 
@@ -187,7 +190,7 @@ def test_files_of_openssl_become_age_files(
     assert age("--decrypt", "-i", str(new.identity_files[0]), given=(tmp_path / "backup.sql.age").read_bytes()) == TEXT
     assert (tmp_path / REPLACED / "backup.sql.enc").exists()
     assert not (tmp_path / "backup.sql.enc").exists()
-    assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} <= {".rewrap-lock"}
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} <= {".ledger.lock", ".rewrap-lock"}
 
 
 def test_files_that_were_never_drilled_go_when_what_was_made_of_them_is(
@@ -276,7 +279,7 @@ def test_interrupted_anywhere_it_is_the_old_archive_or_the_new_one_and_the_next_
 ) -> None:
     (old_lock, old), (lock, new) = pair("old"), pair("new")
     both = Keys(identity_files=(*old.identity_files, *new.identity_files))
-    for changes in range(30):
+    for changes in range(40):
         store = Fragile(tmp_path / str(changes))
         Fragile.left[0] = 1000
         name = put_archive(store, old_lock if encrypted else None)
@@ -292,6 +295,14 @@ def test_interrupted_anywhere_it_is_the_old_archive_or_the_new_one_and_the_next_
         assert there, changes
         for file in there:
             assert read(store, file, both) == TEXT
+        for beside in (found for found in resolve(["all"], store) if found.store is store):
+            promise, (size_bytes, sha256) = read_promise(beside), digest_stored(store, beside.name)
+            assert beside.has_manifest, (changes, beside.name)
+            assert promise, changes
+            assert promise.archive, changes
+            assert promise.archive.fits(size_bytes, sha256), (changes, beside.name)
+            assert prove_sound(beside).is_proved, (changes, beside.name)
+            assert {one.status for one in sync_places([store], dry_run=True)} == {"equal"}, changes
         with suppress(BackupError):
             run(store, name, lock, both, both, keep=keep)  # gone meanwhile, if all was done but to say so
         finish_interrupted(store)
