@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 from backup_lib.archive import build_name, name_prefix, parse_name
 from backup_lib.clocks import compare_clocks
 from backup_lib.encryption import NO_KEYS, Keys, Lock
-from backup_lib.errors import ConcernsError, StoreError, UsageError
+from backup_lib.errors import BackupError, ConcernsError, StoreError, UsageError
+from backup_lib.ledger import digest_stored
 from backup_lib.lint import lint
 from backup_lib.manifest import SUFFIX, ArchiveFacts, Compression, Concern, Format, Kind, Manifest, render_manifest
 from backup_lib.scope import choose_scope
@@ -123,7 +125,7 @@ def make_backup(
         by_pg_dump = job.written_encrypted if lock is not None else job.written_by_pg_dump
         writing = job.written_plain if format == "plain" else by_pg_dump
         # All that can fail comes before the archive gets its name, at the end of this block.
-        with writing(store, name, packing) as written:
+        with promised_first(store, name) as promise, writing(store, name, packing) as written:
             manifest = job.manifest(written.inventory, concerns)
             facts = ArchiveFacts(
                 name=name,
@@ -138,8 +140,8 @@ def make_backup(
                 encryption=written.encryption,
                 clocks_differed=bool(clocks.remark),
             )
-        manifest = replace(manifest, archive=facts)
-        publish_manifest(store, name, manifest)
+            manifest = replace(manifest, archive=facts)
+            promise(manifest)
     if facts.encryption is not None and not facts.encryption.key_proved:
         job.warnings.append(_UNPROVED)
     return BackupResult(
@@ -252,11 +254,29 @@ def _require_room(store: Store, name: str) -> None:
             )
 
 
-def publish_manifest(store: Store, name: str, manifest: Manifest) -> None:
-    """Write it beside its archive, which goes when that fails."""
-    try:
+@contextmanager
+def promised_first(store: Store, name: str) -> Iterator[Callable[[Manifest], None]]:
+    """What writes the manifest, to be called before its archive gets that name: without one it would pass for foreign.
+
+    A manifest without its archive is nothing to anybody; it goes when the archive does not come.
+    """
+    promised: list[Manifest] = []
+
+    def promise(manifest: Manifest) -> None:
         with store.create(name + SUFFIX) as sink:
             sink.write(render_manifest(manifest))
+        promised.append(manifest)
+
+    try:
+        yield promise
     except BaseException:
-        store.delete(name)  # it would pass for somebody else's archive
+        with suppress(BackupError):  # what went wrong before is what is told
+            if promised and not _is_there(store, name, promised[0]):
+                store.delete(name + SUFFIX)
         raise
+
+
+def _is_there(store: Store, name: str, manifest: Manifest) -> bool:
+    """Of a place far away the answer may be lost, and the archive stored all the same."""
+    facts = manifest.archive
+    return facts is not None and store.exists(name) and digest_stored(store, name)[1] == facts.sha256

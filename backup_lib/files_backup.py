@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Literal, cast
 
 from backup_lib.archive import build_name, name_prefix
-from backup_lib.backup import BackupResult, free_name, publish_manifest
+from backup_lib.backup import BackupResult, free_name, promised_first
 from backup_lib.chunks import Digest
 from backup_lib.codec import Compressor, Wrapping, open_packed
 from backup_lib.encryption import NO_KEYS, Keys, Lock, Seal
@@ -82,7 +82,7 @@ def make_files_backup(
 
         archive = free_name(store, name_at, started_at)
         stored = Digest()
-        with store.create(archive) as sink:
+        with promised_first(store, archive) as promise, store.create(archive) as sink:
 
             def keep(data: bytes) -> None:
                 stored.update(data)
@@ -105,7 +105,7 @@ def make_files_backup(
                 encryption=encryption,
             )
             manifest = _manifest(name, started_at, facts, tuple(one.facts for one in collected))
-        publish_manifest(store, archive, manifest)
+            promise(manifest)
     unproved = ("no identity is here, so it is not proved that anybody can open the archive",)
     warnings = unproved if encryption is not None and not encryption.key_proved else ()
     seconds = time.monotonic() - begun

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from backup_lib.errors import LockedError
+from backup_lib.manifest import SUFFIX
 
 _SUFFIX = ".partial"
 
@@ -42,7 +43,8 @@ def written(path: Path, *, wait: bool = False) -> Iterator[tuple[Path, IO[bytes]
 def clear(folder: Path, prefix: str) -> None:
     """Remove what dead writers left of files whose names begin with `prefix`, for which the caller has the lock.
 
-    Not what belongs to the lock of a longer prefix: `shop_backup_` is also what `shop_backup_old_backup_` begins with.
+    And the manifest of an archive that so was never whole. Not what belongs to the lock of a longer prefix:
+    `shop_backup_` is also what `shop_backup_old_backup_` begins with.
     """
     begins = f".{_literal(prefix)}"
     others = tuple(path.name.removesuffix("lock") for path in folder.glob(f"{begins}?*lock"))
@@ -51,8 +53,11 @@ def clear(folder: Path, prefix: str) -> None:
             continue
         if leftover.is_dir():
             remove(leftover)
-        else:
-            _remove_unheld(leftover)  # ledgers and manifests are also written without that lock
+        elif not _remove_unheld(leftover):  # ledgers and manifests are also written without that lock
+            continue
+        archive = leftover.with_name(leftover.name.removeprefix(".").removesuffix(_SUFFIX))
+        if not archive.exists():  # its manifest came first
+            remove(archive.with_name(archive.name + SUFFIX))
 
 
 def remove(path: Path) -> None:

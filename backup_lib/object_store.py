@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from backup_lib.errors import LockedError, StoreError, UsageError
+from backup_lib.manifest import SUFFIX
 from backup_lib.process import owner_id, owner_is_alive
 from backup_lib.store import Sink, StoredItem
 
@@ -155,6 +156,9 @@ class ObjectStore:
         for item in objects:
             is_claim = item["path"].startswith(".") and item["path"].endswith(_CLAIM)
             if is_claim and datetime.now(UTC) - item["last_modified"] > _CLAIM_LIFE:
+                archive = item["path"].removeprefix(".").removesuffix(_CLAIM)
+                if not self.exists(archive) and self.exists(archive + SUFFIX):  # its manifest came first
+                    self.delete(archive + SUFFIX)
                 self.delete(item["path"])
 
     def _head(self, name: str) -> dict[str, Any] | None:

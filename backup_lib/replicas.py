@@ -254,6 +254,8 @@ class _Sync:
                 if now != digest:
                     raise StoreError(f"{place.location}/{self._name} was changed meanwhile", hint="run it again")
                 if digest is not None:
+                    with suppress(BackupError):  # else it stays here alone
+                        self._complete_manifest(self._store(source), self._store(place))
                     self._store(place).move(self._name, QUARANTINE)
                 _copy_whole(self._name, self._store(source), place, None if self._quick else good)
         except BackupError as exc:
@@ -264,6 +266,9 @@ class _Sync:
     def _complete(self, place: Store, source: Store) -> None:
         """What lies beside a good copy."""
         _merge_ledger(self._name, source, place)
+        self._complete_manifest(place, source)
+
+    def _complete_manifest(self, place: Store, source: Store) -> None:
         name = self._name + manifest.SUFFIX
         if source.exists(name) and not place.exists(name):
             _copy_file(name, source, place)

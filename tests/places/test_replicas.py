@@ -111,6 +111,16 @@ def test_sync_gives_each_place_what_it_lacks_with_what_was_proved_of_it(here: Lo
     assert set(statuses([here, there]).values()) == {"equal"}
 
 
+def test_the_only_manifest_is_given_to_the_sound_copy_before_the_damaged_one_goes_aside(
+    here: LocalStore, there: Store
+) -> None:
+    """A killed copy takes the manifest along that lies beside what it did not end."""
+    put(here, OLD, with_manifest=False), put(there, OLD)
+    there.replace(OLD, b"rotten")
+    assert statuses([here, there])[there.location] == "replaced"
+    assert names(here) == names(there) == {OLD, OLD + SUFFIX}
+
+
 def test_a_copy_that_has_rotted_is_found_by_its_bytes_and_mended(here: LocalStore, there: Store) -> None:
     """Size and name are right, so that rsync would never repair it."""
     put(here, OLD)

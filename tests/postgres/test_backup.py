@@ -271,6 +271,43 @@ def test_a_killed_backup_leaves_no_archive_and_the_next_one_clears_up(
     assert left_in(folder) == [result.name, result.name + SUFFIX]
 
 
+_KILLED = """
+import os, sys
+from pathlib import Path
+from backup_lib.backup import make_backup
+left, fsync = int(sys.argv[1]), os.fsync
+def killing(descriptor):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), 9)
+    fsync(descriptor)
+os.fsync = killing
+make_backup(sys.argv[2], Path(sys.argv[3]), format=sys.argv[4])
+"""
+
+
+@pytest.mark.parametrize("format", ["plain", "directory"])
+def test_killed_at_any_moment_there_is_no_archive_without_its_manifest(
+    server: Server, shop: str, tmp_path: Path, format: str
+) -> None:
+    """Such a one would be somebody else's from then on, of which nothing is promised."""
+    ended, count = False, 0
+    while not ended:
+        folder = tmp_path / str(count)
+        killed = subprocess.run([sys.executable, "-c", _KILLED, str(count), shop, folder, format], check=False)
+        ended = killed.returncode == 0
+        there = list_archives(folder)
+        assert all(found.has_manifest for found in there), count
+        result = make_backup(shop, folder, now=NOW)
+        expected = sorted(
+            f"{name}{suffix}" for name in (result.name, *(f.name for f in there)) for suffix in ("", SUFFIX)
+        )
+        assert left_in(folder) == expected, count
+        count += 1
+    assert count > 3
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_command_that_is_told_to_end_clears_up_and_exits_130(
     server: Server, fresh_database: Callable[..., str], tmp_path: Path, number: signal.Signals

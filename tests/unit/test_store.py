@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from backup_lib.errors import LockedError, StoreError
+from backup_lib.manifest import SUFFIX
 from backup_lib.store import LocalStore, Store
 
 
@@ -164,6 +165,17 @@ def test_what_a_dead_writer_left_keeps_nobody_from_writing(store: LocalStore) ->
     store.replace("a.json", b"{}")
     write(store, "a.sql", b"text")
     assert {path.name: path.read_bytes() for path in store.folder.iterdir()} == {"a.json": b"{}", "a.sql": b"text"}
+
+
+def test_the_manifest_of_an_archive_that_a_dead_writer_did_not_end_goes_with_what_it_left(store: LocalStore) -> None:
+    for name in ("d_backup_1.sql", "d_backup_2.sql", "d_backup_3.sql"):
+        write(store, name + SUFFIX, b"{}")
+    (store.folder / ".d_backup_1.sql.partial").touch()
+    write(store, "d_backup_2.sql", b"text")
+    (store.folder / ".d_backup_2.sql.partial").hardlink_to(store.path("d_backup_2.sql"))
+    with store.lock("d_backup_"):
+        kept = ["d_backup_2.sql", "d_backup_2.sql" + SUFFIX, "d_backup_3.sql" + SUFFIX]  # the last: somebody moved it
+        assert [item.name for item in store.items()] == kept
 
 
 def test_the_second_name_that_a_dead_writer_left_is_not_written_into(store: LocalStore) -> None:
