@@ -120,6 +120,7 @@ _ENCRYPTED = {
     b"age-encryption.org/": ("age", "age --decrypt -o PLAIN ARCHIVE"),
     b"-----BEGIN AGE ": ("age", "age --decrypt -o PLAIN ARCHIVE"),
     b"Salted__": ("openssl enc", "openssl enc -d -aes-256-cbc -pbkdf2 -in ARCHIVE -out PLAIN"),
+    b"U2FsdGVkX1": ("openssl enc", "openssl enc -d -a -aes-256-cbc -pbkdf2 -in ARCHIVE -out PLAIN"),  # that in base64
     b"-----BEGIN PGP ": ("PGP", "gpg --decrypt -o PLAIN ARCHIVE"),
     b"\x8c\x0d\x04": ("PGP", "gpg --decrypt -o PLAIN ARCHIVE"),  # by a pass phrase
     b"\x85\x01": ("PGP", "gpg --decrypt -o PLAIN ARCHIVE"),  # for a key; the length of what follows

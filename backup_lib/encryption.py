@@ -154,7 +154,7 @@ def decrypt(head: bytes, chunks: Iterator[bytes], keys: Keys, *, name: str) -> O
         case "age":
             return _decrypt_age(head, chunks, keys, name)
         case "openssl enc":
-            return _decrypt_openssl(chunks, keys, name)
+            return _decrypt_openssl(head, chunks, keys, name)
         case program:
             raise WrongKeyError(
                 f"{name} is encrypted by {program}, which is not read",
@@ -187,7 +187,7 @@ def _decrypt_age(head: bytes, chunks: Iterator[bytes], keys: Keys, name: str) ->
     return Opened(how="age, recipients", authenticated=True, chunks=plain)
 
 
-def _decrypt_openssl(chunks: Iterator[bytes], keys: Keys, name: str) -> Opened:
+def _decrypt_openssl(head: bytes, chunks: Iterator[bytes], keys: Keys, name: str) -> Opened:
     with _extra():
         from backup_lib import openssl_enc
     if keys.passphrase is None:
@@ -195,10 +195,14 @@ def _decrypt_openssl(chunks: Iterator[bytes], keys: Keys, name: str) -> Opened:
             f"{name} is encrypted by openssl enc, and no passphrase was given",
             hint="set BACKUP_ENCRYPT_PASSWORD, or BACKUP_ENCRYPT_PASSWORD_FILE to a file that holds it",
         )
+    if is_base64 := openssl_enc.is_base64(head):
+        chunks = openssl_enc.without_base64(chunks, name=name)
     options, plain = openssl_enc.decrypted(
         chunks, keys.passphrase, name=name, is_plain=looks_like_dump, iterations=keys.openssl_iterations
     )
-    return Opened(how=f"openssl enc -aes-256-cbc {options}", authenticated=False, chunks=plain)
+    return Opened(
+        how=f"openssl enc{' -a' if is_base64 else ''} -aes-256-cbc {options}", authenticated=False, chunks=plain
+    )
 
 
 def looks_like_dump(head: bytes) -> bool:

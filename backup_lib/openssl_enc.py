@@ -8,6 +8,8 @@ Source: openssl's `apps/enc.c`; EVP_BytesToKey(3).
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,9 +19,10 @@ from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
-from backup_lib.errors import DamagedArchiveError, WrongKeyError
+from backup_lib.errors import TAKE_ANOTHER, DamagedArchiveError, WrongKeyError
 
 _MAGIC = b"Salted__"
+_BASE64_MAGIC = b"U2FsdGVkX1"  # as far as it does not depend on the salt
 _SALT_BYTES = 8
 _HEADER_BYTES = len(_MAGIC) + _SALT_BYTES
 _BLOCK_BYTES = 16
@@ -69,6 +72,34 @@ def _pbkdf2(digest: str, rounds: int) -> Callable[[bytes, bytes], bytes]:
 @lru_cache(maxsize=64)  # one archive is opened several times in a drill
 def _slowly(digest: str, rounds: int, passphrase: bytes, salt: bytes) -> bytes:
     return hashlib.pbkdf2_hmac(digest, passphrase, salt, rounds, _KEY_AND_IV_BYTES)
+
+
+def is_base64(head: bytes) -> bool:
+    """Whether it is one that was written with -a or -base64."""
+    return head.startswith(_BASE64_MAGIC)
+
+
+def without_base64(chunks: Iterable[bytes], *, name: str) -> Iterator[bytes]:
+    """The bytes inside, in lines or, as -A writes them, in one.
+
+    :raises DamagedArchiveError: while reading, when it is not all base64, or has no end.
+    """
+    text = b""
+    ended = False
+    for chunk in chunks:
+        text += chunk.translate(None, b" \t\r\n")
+        whole, text = text[: len(text) // 4 * 4], text[len(text) // 4 * 4 :]
+        try:
+            data = base64.b64decode(whole, validate=True)
+        except binascii.Error:
+            raise DamagedArchiveError(f"{name} is damaged: its base64 text is altered", hint=TAKE_ANOTHER) from None
+        if ended and (whole or text):
+            raise DamagedArchiveError(f"{name} is damaged: its base64 text goes on after its end", hint=TAKE_ANOTHER)
+        ended = ended or whole.endswith(b"=")
+        if data:
+            yield data
+    if text:
+        raise DamagedArchiveError(f"{name} is cut short: its base64 text has no end", hint=_CUT)
 
 
 def decrypted(

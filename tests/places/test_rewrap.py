@@ -174,7 +174,9 @@ def test_one_passphrase_takes_the_place_of_another(tmp_path: Path) -> None:
     assert run(store, name, lock, old, new) == "this passphrase opens it already"
 
 
-@pytest.mark.parametrize("options", [(), ("-md", "md5"), ("-pbkdf2",), ("-pbkdf2", "-iter", "100000")], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [(), ("-a",), ("-md", "md5"), ("-pbkdf2",), ("-pbkdf2", "-iter", "100000")], ids=" ".join
+)
 def test_files_of_openssl_become_age_files(
     options: tuple[str, ...],
     tmp_path: Path,

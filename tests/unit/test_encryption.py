@@ -135,6 +135,8 @@ def test_what_is_armored_with_a_passphrase_is_read_and_its_damage_seen() -> None
         pytest.param(("-pbkdf2",), id="pbkdf2"),
         pytest.param(("-pbkdf2", "-iter", "100000", "-md", "sha512"), id="pbkdf2, sha512"),
         pytest.param(("-pbkdf2", "-iter", "4321"), id="uncommon iterations"),
+        pytest.param(("-a",), id="base64"),
+        pytest.param(("-a", "-A", "-pbkdf2"), id="base64 in one line"),
     ],
 )
 def test_what_openssl_encrypts_is_read_by_all_ways_it_makes_a_key(
@@ -145,7 +147,7 @@ def test_what_openssl_encrypts_is_read_by_all_ways_it_makes_a_key(
     wrapping = Wrapping()
     assert b"".join(open_text([stored], keys=keys, wrapping=wrapping)) == TEXT
     assert (wrapping.authenticated, wrapping.plain.size_bytes) == (False, len(gzip.compress(TEXT)))
-    for word in options or ("-md", "sha256"):
+    for word in [option for option in options if option != "-A"] or ("-md", "sha256"):
         assert word in (wrapping.encryption or "")
 
 
@@ -161,6 +163,28 @@ def test_openssl_gives_back_every_length_and_kind(openssl: Callable[..., bytes],
     for step in (1, 7, 16, 5000):
         if step > 1 or len(text) < 10_000:
             assert opened(chunks, RIGHT, step=step) == text
+
+
+@pytest.mark.parametrize("spare", range(3))  # with and without = at its end
+def test_openssl_in_base64_gives_back_every_byte_and_none_of_a_damaged_text(
+    openssl: Callable[..., bytes], spare: int
+) -> None:
+    text = TEXT[: 70_000 + 16 * spare]
+    stored = openssl(PHRASE, "-a", given=text)
+    assert stored.isascii()
+    for step in (7, 65, 5000, len(stored)):
+        assert opened(stored, RIGHT, step=step) == text
+    assert opened(stored.replace(b"\n", b"\r\n"), RIGHT) == text  # as a mail program leaves it
+    for altered, said in (
+        (stored[:9000] + b"!" + stored[9001:], "altered"),
+        (stored[:-3], "no end"),
+        (stored[:40_000], "no end"),
+        (stored + b"AAAA", "altered|goes on|no end"),
+    ):
+        with pytest.raises(DamagedArchiveError, match=said):
+            opened(altered, RIGHT)
+    with pytest.raises(WrongKeyError, match="the passphrase does not open x"):
+        opened(stored, WRONG)
 
 
 def test_an_encrypted_nothing_is_called_empty_and_no_wrong_key(openssl: Callable[..., bytes]) -> None:
