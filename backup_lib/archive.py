@@ -31,6 +31,9 @@ _NAME = re.compile(
     r"(?P<suffix>(?:\.sql(?:\.gz|\.zst)?|\.dump|\.dir|\.tar(?:\.gz|\.zst)?)(?P<encrypted>\.age|\.enc)?)"
 )
 
+# As the guide's direct command calls it: nothing but the time can be told from it.
+_TIME_ALONE = re.compile(r"backup_(?P<at>[0-9]{8}_[0-9]{6})\.sql(?:\.gz|\.zst)?(?:\.age|\.enc)?")
+
 _KIND_IN_NAME: dict[str | None, Kind] = {None if kind == "full" else kind: kind for kind in KINDS} | {"full": "full"}
 
 
@@ -99,9 +102,19 @@ def time_and_kind(name: str) -> tuple[datetime, Kind] | None:
     return (started_at, _KIND_IN_NAME[found["kind"]]) if found and started_at else None
 
 
+def time_alone(name: str) -> datetime | None:
+    """Of `backup_20250923_020000.sql.gz`, which says no database, when it was begun; UTC, as in any other name."""
+    found = _TIME_ALONE.fullmatch(name)
+    return _time_of(found) if found else None
+
+
 def _started_at(found: re.Match[str] | None) -> datetime | None:
     if found is None or found["kind"] not in _KIND_IN_NAME:
         return None
+    return _time_of(found)
+
+
+def _time_of(found: re.Match[str]) -> datetime | None:
     try:
         return datetime.fromisoformat(found["at"] + "Z")  # any one character may stand between day and time
     except ValueError:  # no such day

@@ -24,6 +24,7 @@ from backup_lib.archive import (
     encryption_of,
     first_plain_bytes,
     parse_name,
+    time_alone,
     time_and_kind,
 )
 from backup_lib.bundle import FOLDER, Bundle, bundle_names, is_before, open_bundle
@@ -228,6 +229,19 @@ def look_into(found: Sequence[Found]) -> list[Found]:
     return [one for one in looked if one is not None]
 
 
+def told_by_manifests(found: Sequence[Found]) -> list[Found]:
+    """The same with what their manifests say, the newest first; one that cannot be read is left as its name says."""
+
+    def told(one: Found) -> Found | None:
+        try:
+            return _looked_into(one) if one.has_manifest else one
+        except StoreError:
+            return one
+
+    looked = _side_by_side(told, found, found[0].store) if found else ()
+    return newest_first(one for one in looked if one is not None)
+
+
 def look_at(store: Store, item: StoredItem) -> Found:
     """What is named is an archive, whatever it holds."""
     has_manifest, has_ledger = (store.exists(item.name + suffix) for suffix in (manifest.SUFFIX, ledger.SUFFIX))
@@ -295,12 +309,13 @@ def _is_dump(head: bytes, name: str) -> bool:
 def _describe(store: Store, item: StoredItem, *, has_manifest: bool, has_ledger: bool) -> Found:
     """As far as its name tells."""
     named = parse_name(item.name)
+    at = named.started_at if named else time_alone(item.name)
     return Found(
         name=item.name,
         store=store,
         size_bytes=item.size_bytes,
-        taken_at=named.started_at if named else item.modified_at,
-        taken_at_from="name" if named else "file time",
+        taken_at=at or item.modified_at,
+        taken_at_from="name" if at else "file time",
         has_manifest=has_manifest,
         database=named.database if named else None,
         kind=named.kind if named else None,

@@ -135,6 +135,20 @@ def test_the_time_is_the_manifests_else_the_names_else_the_files(tmp_path: Path)
     assert (told.database, told.kind, told.has_manifest) == ("ventas", "full", True)
 
 
+def test_the_guides_direct_command_says_the_time_in_the_name_and_nothing_else(tmp_path: Path) -> None:
+    """Copied, all of them have the time of the copy."""
+    put(tmp_path, "backup_20250301_020000.sql.gz", at="2025-03-20")
+    put(tmp_path, "backup_20250302_020000.sql", at="2025-03-10")
+    put(tmp_path, "backup_20250230_020000.sql", at="2025-01-01")  # no such day
+    assert [(one.name, one.taken_at_from) for one in list_archives(tmp_path)] == [
+        ("backup_20250302_020000.sql", "name"),
+        ("backup_20250301_020000.sql.gz", "name"),
+        ("backup_20250230_020000.sql", "file time"),
+    ]
+    (latest,) = resolve(["latest"], tmp_path)
+    assert (latest.taken_at, latest.database, latest.kind) == (datetime(2025, 3, 2, 2, tzinfo=UTC), None, None)
+
+
 def test_an_unreadable_manifest_does_not_hide_its_archive(tmp_path: Path) -> None:
     put(tmp_path, "a.sql")
     put(tmp_path, f"a.sql{SUFFIX}", b"{")
