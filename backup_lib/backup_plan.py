@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from backup_lib.backup import format_options, free_name, name_maker, refuse_in_plain
 from backup_lib.catalog import list_archives
+from backup_lib.clocks import compare_clocks
 from backup_lib.encryption import Lock
 from backup_lib.errors import StoreError
 from backup_lib.lint import lint
@@ -41,6 +42,7 @@ class BackupPlan:
     like: str | None  # that one's name
     free_bytes: int | None  # None where that has no meaning, or the place is not there yet
     concerns: tuple[Concern, ...]
+    clocks: str  # what to tell of them; nothing when this machine's and the server's agree
 
     @property
     def lacks_room(self) -> bool:
@@ -70,8 +72,10 @@ def plan_backup(
     refuse_in_plain(format, lock)
     extra = format_options(kind, format, packing, create=create, jobs=jobs)
     store = LocalStore(destination) if isinstance(destination, Path) else destination
-    started_at = (now or datetime.now(UTC)).astimezone(UTC)
+    before = datetime.now(UTC)
     with open_source(dsn) as source:
+        clocks = compare_clocks(before, source.facts.snapshot_at, datetime.now(UTC))
+        started_at = (now or before).astimezone(UTC) + max(clocks.ahead, timedelta(0))
         scope = choose_scope(
             source.tables,
             kind=kind,
@@ -103,6 +107,7 @@ def plan_backup(
             like=like.name if like else None,
             free_bytes=store.free_bytes() if is_there else None,
             concerns=tuple(concerns),
+            clocks=clocks.remark,
         )
 
 

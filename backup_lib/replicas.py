@@ -16,7 +16,7 @@ from backup_lib.archive import name_prefix, parse_name
 from backup_lib.backup import BackupResult
 from backup_lib.catalog import Found, list_archives
 from backup_lib.codec import Digest
-from backup_lib.errors import BackupError, StoreError
+from backup_lib.errors import BackupError, LockedError, StoreError
 from backup_lib.expiry import QUARANTINE
 from backup_lib.ledger import alone, digest_stored, read_ledger, write_ledger
 from backup_lib.manifest import parse_manifest
@@ -33,6 +33,7 @@ class Replica:
     place: str
     status: Status
     detail: str = ""
+    is_locked: bool = False  # it failed as another run was at it, and for nothing else
 
     @property
     def is_good(self) -> bool:
@@ -259,7 +260,7 @@ class _Sync:
                     self._store(place).move(self._name, QUARANTINE)
                 _copy_whole(self._name, self._store(source), place, None if self._quick else good)
         except BackupError as exc:
-            return self._replica(place, "failed", exc.message)
+            return replace(self._replica(place, "failed", exc.message), is_locked=isinstance(exc, LockedError))
         detail = f"from {source.location}" + ("; the damaged one is in quarantine" if digest else "")
         return self._replica(place, "replaced" if digest else "copied", detail)
 

@@ -29,6 +29,8 @@ def put_plan(plans: Sequence[BackupPlan], *, as_json: bool) -> None:
         put_json(facts | {"dry_run": True, "lint": lint, "places": places})
     else:
         _put(plans)
+    if first.clocks:
+        say(f"warning: {first.clocks}")
     for plan in plans:
         if plan.lacks_room:
             say(

@@ -11,7 +11,7 @@ import typer
 from backup_lib.cli.announced import announced, note
 from backup_lib.cli.options import AsJson
 from backup_lib.cli.talk import put, put_json, render_columns
-from backup_lib.errors import BackupError, UsageError
+from backup_lib.errors import BackupError, LockedError, UsageError
 
 
 @announced("sync", lambda given: ", ".join(given["places"]))
@@ -28,7 +28,8 @@ def sync(
 ) -> None:
     """Copy what a place lacks, and mend copies that have rotted; nothing is overwritten.
 
-    Exits 3 if a place could not be read or written, 1 if copies differ and none can be told to be the right one.
+    Exits 3 if a place could not be read or written, 11 if only another run was in the way, 1 if copies differ and none
+    can be told to be the right one.
     """
     from backup_lib.places import open_place
     from backup_lib.replicas import sync_places
@@ -50,7 +51,7 @@ def sync(
     )
     note(", ".join(f"{count} {status}" for status, count in Counter(r.status for r in replicas).items()))
     statuses = {replica.status for replica in replicas}
-    if "failed" in statuses:
-        raise typer.Exit(BackupError.exit_status)
+    if failed := [replica for replica in replicas if replica.status == "failed"]:
+        raise typer.Exit((LockedError if all(one.is_locked for one in failed) else BackupError).exit_status)
     if statuses & ({"conflict"} if dry_run else {"conflict", "damaged"}):
         raise typer.Exit(1)

@@ -12,7 +12,7 @@ import pytest
 from object_stores import Bucket
 from typer.testing import CliRunner
 
-from backup_lib.archive import build_name
+from backup_lib.archive import build_name, name_prefix
 from backup_lib.catalog import list_archives, resolve
 from backup_lib.cli.app import app
 from backup_lib.codec import Digest
@@ -217,6 +217,12 @@ def test_sync_tells_by_its_exit_status(here: LocalStore, beside: LocalStore, tmp
     assert said.exit_code == 0
     assert [r["status"] for r in json.loads(said.stdout)["replicas"]] == ["equal", "copied"]
     assert run(app, ["sync", here.location, beside.location, str(tmp_path / "no")]).exit_code == 3
+    lacking = LocalStore(tmp_path / "lacking")
+    with lacking.lock(name_prefix("pos")):  # a backup is at it
+        said = run(app, ["sync", here.location, str(lacking.folder)])
+        assert (said.exit_code, "another run writes pos_backup_*" in said.stdout) == (11, True)
+        assert run(app, ["sync", here.location, str(lacking.folder), str(tmp_path / "no")]).exit_code == 3
+    assert run(app, ["sync", here.location, str(lacking.folder)]).exit_code == 0
     put(beside, NEW), put(here, NEW, DUMP + b"x")
     said = run(app, ["sync", here.location, beside.location])
     assert said.exit_code == 1

@@ -20,9 +20,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from backup_lib import backup
+from backup_lib import backup, backup_plan
 from backup_lib.archive import HEAD_BYTES, detect_path, dump_version_of
 from backup_lib.backup import make_backup, record_manifest
+from backup_lib.backup_plan import plan_backup
 from backup_lib.catalog import list_archives, resolve
 from backup_lib.codec import open_text
 from backup_lib.dump_reader import read_inventory
@@ -341,7 +342,7 @@ def test_a_clock_that_is_not_the_servers_is_told_and_latest_finds_the_archive(
     server: Server, shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int
 ) -> None:
     first = make_backup(shop, tmp_path)
-    assert first.warnings == ()
+    assert (first.warnings, plan_backup(shop, tmp_path).clocks) == ((), "")
 
     class Wrong:
         @staticmethod
@@ -350,8 +351,12 @@ def test_a_clock_that_is_not_the_servers_is_told_and_latest_finds_the_archive(
 
     with monkeypatch.context() as patch:
         patch.setattr(backup, "datetime", Wrong)
+        patch.setattr(backup_plan, "datetime", Wrong)
+        planned = plan_backup(shop, tmp_path)
         second = make_backup(shop, tmp_path)
     (warning,) = second.warnings
+    assert planned.clocks.partition(":")[0] == warning.partition(":")[0] == "the clocks differ"
+    assert planned.name[:-10] == second.name[:-10]  # but for seconds
     for clock in (datetime.now(UTC) + timedelta(days=days), datetime.now(UTC)):
         assert f"{clock:%Y-%m-%d}" in warning
     assert [found.name for found in resolve(["latest"], tmp_path)] == [second.name]
