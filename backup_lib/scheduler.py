@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -17,9 +17,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from backup_lib.cron import Cron
-from backup_lib.errors import LockedError, StoreError
+from backup_lib.errors import BackupError, StoreError
 from backup_lib.settings import ScheduleSettings
-from backup_lib.store import LocalStore
+from backup_lib.store import LocalStore, refused
 
 ONE_RUN, ONE_LOOP = "schedule-", "scheduler-"  # locks
 _GRACE_S = 60.0  # later than this is said
@@ -42,8 +42,11 @@ class Listener(Protocol):
     def begin(self, task: str, late: str | None) -> None:
         """:param late: which times went by without a run, if any did."""
 
-    def end(self, status: int) -> None:
-        """:param status: of the task that was begun last."""
+    def end(self, status: int, why: str | None = None) -> None:
+        """:param status: of the task that was begun last.
+
+        :param why: what the schedule itself could not do, if that is what went wrong.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,10 +132,29 @@ def read_state(path: Path) -> dict[str, Run]:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Run])
     except FileNotFoundError:
         return {}
-    except (OSError, msgspec.DecodeError) as exc:
+    except OSError as exc:
+        raise refused(path, exc) from exc
+    except msgspec.DecodeError as exc:
         raise StoreError(
             f"{path} does not tell how the last runs ended", hint="delete it; runs go on from now"
         ) from exc
+
+
+class _Memory:
+    """How the last runs ended: in a file, and here what the file did not take, so that nothing is run twice for it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._unsaved: dict[str, Run] = {}
+
+    def read(self) -> State:
+        return {**read_state(self._path), **self._unsaved}
+
+    def note(self, runs: State) -> None:
+        """:raises StoreError: when the file does not take it."""
+        self._unsaved |= runs
+        LocalStore(self._path.parent).replace(self._path.name, msgspec.json.format(msgspec.json.encode(self.read())))
+        self._unsaved.clear()
 
 
 def run_task(
@@ -152,28 +174,51 @@ def run_task(
     :param late: what to tell of times that were missed.
     :return: the exit status of the first command that failed, else 0.
     :raises LockedError: when another task runs; noted as a failure.
+    :raises StoreError: when it cannot be noted how it ended; people are told that too.
     :raises KeyboardInterrupt: when it was stopped; noted too.
     """
-    store, begun = LocalStore(path.parent), time.monotonic()
-    former = read_state(path).get(task.name)
-    status = _STOPPED
+    return _run_task(task, due, path, _Memory(path), run, say, noted, listener, late)
+
+
+def _run_task(
+    task: Task,
+    due: datetime,
+    path: Path,
+    memory: _Memory,
+    run: Runner,
+    say: Callable[[str], object],
+    noted: Callable[[], object],
+    listener: Listener | None,
+    late: str | None,
+) -> int:
+    begun, status, why = time.monotonic(), BackupError.exit_status, None
     if listener:
         listener.begin(task.name, late)
     try:
-        with store.lock(ONE_RUN):
-            status = next((failed for command in task.commands if (failed := run(command))), 0)
-    except LockedError:
-        status = LockedError.exit_status
+        former = memory.read().get(task.name)
+        try:
+            with LocalStore(path.parent).lock(ONE_RUN):
+                status = next((failed for command in task.commands if (failed := run(command))), 0)
+        except BackupError as exc:
+            status = exc.exit_status
+            raise
+        except KeyboardInterrupt:
+            status = _STOPPED
+            raise
+        finally:
+            # What was stopped is still to be done: the next loop finds it missed.
+            done = former.due_at if former and status == _STOPPED else due
+            with suppress(StoreError) if status == _STOPPED else nullcontext():
+                memory.note({task.name: Run(due_at=done, ended_at=datetime.now(UTC), status=status)})
+    except (BackupError, OSError) as exc:
+        status, why = status or BackupError.exit_status, str(exc)
         raise
     finally:
-        # What was stopped is still to be done: the next loop finds it missed.
-        done = former.due_at if former and status == _STOPPED else due
-        _note(path, {task.name: Run(due_at=done, ended_at=datetime.now(UTC), status=status)})
         outcome = "ok" if status == 0 else f"FAILED, exit status {status}"
         say(f"{task.name}: {outcome}, {time.monotonic() - begun:.1f} s")
         noted()
         if listener:
-            listener.end(status)
+            listener.end(status, why)
     return status
 
 
@@ -192,16 +237,17 @@ def run_loop(
     :raises LockedError: when another loop runs on the same state.
     """
     with LocalStore(path.parent).lock(ONE_LOOP), _stop_signal() as stop:
-        now = datetime.now(UTC)
-        known = read_state(path)
-        _note(path, {task.name: Run(due_at=now) for task in tasks if task.name not in known})
+        now, memory = datetime.now(UTC), _Memory(path)
+        known = memory.read()
+        if new := {task.name: Run(due_at=now) for task in tasks if task.name not in known}:
+            memory.note(new)
         for task in tasks:
             say(f"{task.name}: next at {max(now, due_at(task, known.get(task.name), now)):%Y-%m-%d %H:%M} UTC")
         while not stop.is_set():
-            _forget_wild(tasks, path, say)
-            _run_due(tasks, path, run, say, stop, noted, listener)
-            stop.wait(_seconds_to_next(tasks, read_state(path)))
-        last = read_state(path)
+            _forget_wild(tasks, memory, say)
+            _run_due(tasks, path, memory, run, say, stop, noted, listener)
+            stop.wait(_seconds_to_next(tasks, memory.read()))
+        last = memory.read()
     say("stopped")
     return next((status for task in tasks if (status := _failure(last.get(task.name)))), 0)
 
@@ -210,19 +256,20 @@ def _failure(last: Run | None) -> int:
     return (last.status or 0) if last and last.status != _STOPPED else 0
 
 
-def _forget_wild(tasks: Sequence[Task], path: Path, say: Callable[[str], object]) -> None:
+def _forget_wild(tasks: Sequence[Task], memory: _Memory, say: Callable[[str], object]) -> None:
     """Wait for the next time from now on: by a last one in the future, the next would always be still to come."""
-    now, known = datetime.now(UTC), read_state(path)
+    now, known = datetime.now(UTC), memory.read()
     wild = {task.name: last for task in tasks if (last := known.get(task.name)) and _is_wild(last, now)}
     for name, last in wild.items():
         say(f"warning: {name} is noted as run at {last.due_at:%Y-%m-%d %H:%M} UTC, in the future: it counts from now")
     if wild:
-        _note(path, {name: msgspec.structs.replace(last, due_at=now) for name, last in wild.items()})
+        memory.note({name: msgspec.structs.replace(last, due_at=now) for name, last in wild.items()})
 
 
 def _run_due(
     tasks: Sequence[Task],
     path: Path,
+    memory: _Memory,
     run: Runner,
     say: Callable[[str], object],
     stop: threading.Event,
@@ -231,15 +278,15 @@ def _run_due(
 ) -> None:
     for task in tasks:
         now = datetime.now(UTC)
-        due = due_at(task, read_state(path).get(task.name), now)
+        due = due_at(task, memory.read().get(task.name), now)
         if stop.is_set() or due > now:
             continue
         if late := describe_lateness(task, due, now):
             say(f"warning: {late}")
         try:
             told = late if now - due > _TOLD_LATE else None
-            run_task(task, now, path, run, say, noted=noted, listener=listener, late=told)
-        except LockedError as exc:
+            _run_task(task, now, path, memory, run, say, noted, listener, told)
+        except (BackupError, OSError) as exc:
             say(f"error: {exc}")
         except KeyboardInterrupt:
             stop.set()
@@ -251,11 +298,6 @@ def _seconds_to_next(tasks: Sequence[Task], state: State) -> float:
     now = datetime.now(UTC)
     waits = [(due_at(task, state.get(task.name), now) - now).total_seconds() for task in tasks]
     return min(_LOOK_S, max(0.0, min(waits)))
-
-
-def _note(path: Path, runs: State) -> None:
-    known = {**read_state(path), **runs}
-    LocalStore(path.parent).replace(path.name, msgspec.json.format(msgspec.json.encode(known)))
 
 
 @contextmanager

@@ -35,12 +35,12 @@ class Teller:
         except Exception as exc:  # noqa: BLE001 - to tell of a run is never worth the run
             self._fail(exc)
 
-    def end(self, status: int) -> None:
+    def end(self, status: int, why: str | None = None) -> None:
         announcement, self._announcement = self._announcement, None
         if announcement is None or status == INTERRUPTED_STATUS:  # it was told to stop; the next loop makes up for it
             return
-        if status and not announcement.lines:
-            announcement.lines.append("it could not begin: another run, or its state; see what the schedule printed")
+        if why:
+            announcement.lines.append(f"error of the schedule: {why}")
         try:
             announcement.end(status)
         except Exception as exc:  # noqa: BLE001 - the loop goes on

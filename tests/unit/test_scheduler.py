@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -274,3 +278,77 @@ def test_the_loop_waits_for_no_time_of_a_clock_that_ran_ahead(tmp_path: Path) ->
     assert "warning: backup is noted as run at" in said
     tomorrow = datetime.now(UTC) + days(1)
     assert due_at(BACKUP, read_state(state)["backup"], tomorrow) <= tomorrow
+
+
+class Told:
+    """A listener that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.ends: list[tuple[int, str | None]] = []
+
+    def begin(self, task: str, late: str | None) -> None: ...
+
+    def end(self, status: int, why: str | None = None) -> None:
+        self.ends.append((status, why))
+
+
+@contextmanager
+def room_again() -> Iterator[None]:
+    """Afterwards; what runs within takes it by `no_room`."""
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+
+
+def no_room() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+def test_a_state_without_room_is_told_and_keeps_the_loop_from_nothing_and_runs_nothing_twice(tmp_path: Path) -> None:
+    """Else every restart, or every look, would make one more backup."""
+    path, told, said, ran = tmp_path / "state.json", Told(), list[str](), list[Command]()
+    path.write_text(json.dumps({"backup": {"due_at": (NOW - days(400)).isoformat(), "status": 0}}))
+
+    def run(command: Command) -> int:
+        ran.append(command)
+        no_room()
+        threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        return 0
+
+    task = Task(name="backup", cron=NIGHTLY, commands=(("backup",),))
+    with room_again():
+        assert run_loop([task], path, run, said.append, listener=told) == 0
+    assert ran == [("backup",)]
+    ((status, why),) = told.ends
+    assert status == 3
+    assert why is not None
+    assert "state.json" in why
+    assert any(line.startswith("error: ") and "state.json" in line for line in said)
+
+
+def test_a_stop_is_one_where_it_cannot_be_noted_too(tmp_path: Path) -> None:
+    path, told = tmp_path / "state.json", Told()
+    run_task(BACKUP, NOW, path, lambda _: 0, lambda _: None)
+
+    def stop(_: Command) -> int:
+        no_room()
+        raise KeyboardInterrupt
+
+    with room_again(), pytest.raises(KeyboardInterrupt):
+        run_task(BACKUP, NOW + days(1), path, stop, lambda _: None, listener=told)
+    assert told.ends == [(130, None)]
+    assert read_state(path)["backup"].due_at == NOW
+
+
+def test_people_are_told_of_a_run_that_could_not_begin(tmp_path: Path) -> None:
+    """A state that somebody else's run has left unreadable, and a folder in which nothing can be locked."""
+    (tmp_path / "state.json").mkdir()
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "state.json", tmp_path / "file" / "state.json"):
+        told = Told()
+        with pytest.raises(StoreError) as raised:
+            run_task(BACKUP, NOW, path, lambda _: pytest.fail("it ran"), lambda _: None, listener=told)
+        assert told.ends == [(3, str(raised.value))]
+        assert "delete it" not in str(raised.value)
