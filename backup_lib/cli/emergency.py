@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -13,7 +13,7 @@ import typer
 
 from backup_lib.cli.restore_plan import put_plan
 from backup_lib.cli.talk import Progress, put, put_json, render_size, say
-from backup_lib.errors import StoreError, UsageError
+from backup_lib.errors import UsageError
 
 if TYPE_CHECKING:
     from backup_lib.emergency.readiness import Readiness
@@ -48,12 +48,13 @@ def run_emergency(
     from backup_lib.restore.target import TargetServer
 
     path = state_file or _default_state(live)
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as exc:
-        raise StoreError(f"{path.parent} cannot be made: {exc.strerror}", hint="name another file: --state") from exc
+    if dry_run and mode != "begin":
+        raise UsageError(
+            f"--{mode} cannot be tried with --dry-run: nothing was done",
+            hint=f"what was done, and what is live, is in {path} and in psql --list",
+        )
     tell = say if as_json else put
-    with only_one(path), ExitStack() as cleanup:
+    with nullcontext() if dry_run else only_one(path), ExitStack() as cleanup:
         previous = read_state(path)
         prepared, request = None, None
         if mode == "begin":

@@ -14,6 +14,7 @@ import msgspec
 
 from backup_lib.errors import LockedError, StoreError, UsageError
 from backup_lib.half_written import written
+from backup_lib.store import refused
 
 SCHEMA_VERSION = 1
 STEPS = ("restore", "verify", "stop", "swap", "start", "health")
@@ -64,7 +65,9 @@ def read_state(path: Path) -> State | None:
         return msgspec.json.decode(path.read_bytes(), type=State)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError) as exc:
+    except OSError as exc:
+        raise refused(path, exc) from exc
+    except msgspec.MsgspecError as exc:
         raise StoreError(
             f"the state of the emergency restore cannot be read: {path}: {exc}",
             hint="see by hand which of the two databases is live: psql --list; then remove the file",
@@ -87,7 +90,12 @@ def only_one(path: Path) -> Iterator[None]:
     :raises LockedError: when another one does.
     """
     lock = path.with_name(f".{path.name}.lock")
-    with lock.open("ab") as file:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = lock.open("ab")
+    except OSError as exc:
+        raise StoreError(f"{lock} cannot be written: {exc.strerror}", hint="name another file: --state") from exc
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -224,12 +224,23 @@ def test_it_is_told_first_and_needs_a_yes(live_of: Callable[..., Live]) -> None:
     assert status == 0
     assert "801 in 3 tables" in out
     assert "changes names with it" in out
+    assert not live.state_file.parent.exists()  # it touches nothing
     status, _, err = live.run(live.archive, "--emergency")
     assert (status, "needs --yes" in err) == (2, True)
     assert live.databases() == [live.name]
     assert not live.state_file.exists()
     assert live.run("--resume", "--yes")[0] == 2
     assert live.run(live.archive, "--emergency", "--table", "ventas")[0] == 2
+
+
+@pytest.mark.parametrize("mode", ["--resume", "--rollback"])
+def test_a_dry_run_goes_neither_on_nor_back(live_of: Callable[..., Live], mode: str) -> None:
+    live = live_of()
+    assert live.run(live.archive, "--emergency", "--yes")[0] == 0
+    before, rows = live.state_file.read_bytes(), live.rows()
+    status, _, err = live.run(mode, "--yes", "--dry-run")
+    assert (status, "nothing was done" in err) == (2, True)
+    assert (live.state_file.read_bytes(), live.rows()) == (before, rows)
 
 
 @pytest.mark.parametrize("failing", ["start", "health"])
