@@ -122,6 +122,9 @@ def examine_place(place: Store) -> Iterator[Examined]:
     if not isinstance(place, LocalStore):
         yield Examined(what=what, status="ok", detail=f"{len(found)} archives")
         return
+    if (closed := _closed(place.folder)) is not None:
+        yield _missing(what, closed, "not-readable")
+        return
     yield _privacy(what, place.folder)
     yield examine_room("room for backups", place.folder, "BACKUP_DIR", wanted_bytes=expected_bytes(found))
 
@@ -158,6 +161,17 @@ def _probe(folder: Path) -> StoreError | None:
         if made is not None:
             with suppress(OSError):
                 made.rmdir() if made.is_dir() else made.unlink()
+    return None
+
+
+def _closed(folder: Path) -> StoreError | None:
+    """What another account has made there, as root does once, locks too: each backup and each drill stops at it."""
+    account = f"{os.geteuid()}:{os.getegid()}"
+    for path in sorted(folder.iterdir()):
+        wanted = os.R_OK | (os.W_OK if path.name.endswith("lock") else 0)
+        if not path.is_symlink() and not os.access(path, wanted, effective_ids=True):
+            hint = f"chown -R {account} {folder}"
+            return StoreError(f"{path.name} in it is closed to account {account}: another one made it", hint=hint)
     return None
 
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from stat import S_ISDIR
+from stat import S_ISDIR, S_ISREG
 from typing import IO, Protocol
 
 from backup_lib.codec import CHUNK_BYTES, read_chunks
@@ -233,7 +233,9 @@ class LocalStore:
     def lock(self, prefix: str) -> Iterator[None]:
         with self._explained(self.folder):
             self._make()
-            descriptor = os.open(self.path(f".{prefix}lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        path = self.path(f".{prefix}lock")
+        with self._explained(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             # The kernel lets go of it when its process ends, however that ends.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -298,7 +300,17 @@ def refused(path: Path, exc: OSError) -> StoreError:
     hint = _REASONS.get(exc.errno or 0, "see that the folder is on a working disk")
     if exc.errno == errno.ENOENT and path.parent.is_dir():
         hint = "another run has moved or deleted it: see what is there, pgdrill list"
+    if exc.errno in (errno.EACCES, errno.EPERM) and _is_of_another_account(path):
+        hint = f"another account made it: chown -R {os.geteuid()}:{os.getegid()} {path.parent}"
     return StoreError(f"{path}: {exc.strerror}", hint=hint)
+
+
+def _is_of_another_account(path: Path) -> bool:
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    return S_ISREG(stat.st_mode) and stat.st_uid != os.geteuid()
 
 
 class _Entries(Mapping[str, StoredItem]):

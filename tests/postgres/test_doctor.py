@@ -21,6 +21,7 @@ from psycopg.conninfo import make_conninfo
 
 from backup_lib.backup import make_backup
 from backup_lib.checkup import Examined, examine_database, examine_place, examine_room, examine_version
+from backup_lib.errors import StoreError
 from backup_lib.places import open_place
 from backup_lib.server_programs import NEWEST_MAJOR
 from backup_lib.servers import Server
@@ -124,6 +125,31 @@ def test_the_folder_is_really_written_to(tmp_path: Path) -> None:
     absent = by_name(examine_place(open_place(tmp_path / "not" / "yet")))
     assert absent[f"backup folder {tmp_path}/not/yet"].status == "ok"
     assert not (tmp_path / "not").exists()
+
+
+@pytest.mark.parametrize("name", [".pos_backup_lock", "pos_backup_20250101_020000.sql.gz"])
+def test_what_root_has_left_in_the_folder_is_named_as_backups_name_it(tmp_path: Path, name: str) -> None:
+    """The folder can be written, and yet the next run of this account stops at a file of another one."""
+    folder = tmp_path / "backups"
+    folder.mkdir(mode=0o700)
+    (folder / name).touch(mode=0o600)
+    for parent in folder.parents:
+        if not parent.stat().st_mode & stat.S_IXOTH:
+            parent.chmod(0o711)
+    if os.geteuid() == 0:
+        os.chown(folder, 65534, 65534)
+    else:
+        (folder / name).chmod(0)
+    with as_nobody():
+        item = by_name(examine_place(open_place(folder)))[f"backup folder {folder}"]
+        with pytest.raises(StoreError) as raised, open_place(folder).lock("pos_backup_"):
+            next(open_place(folder).open_read(name))
+    assert (item.status, item.cause, item.blocks) == ("missing", "not-readable", True)
+    assert name in item.detail
+    assert f"{folder / name}: Permission denied" in str(raised.value)
+    if os.geteuid() == 0:
+        assert item.hint == f"chown -R 65534:{os.getegid()} {folder}"
+        assert raised.value.hint.endswith(item.hint)
 
 
 def test_room_is_held_against_the_next_backups(logins: str, tmp_path: Path) -> None:
