@@ -154,6 +154,13 @@ def test_evidence_that_cannot_be_written_is_said_before_anything_is_restored(bac
     assert "Traceback" not in run.stdout + run.stderr, said(run)
 
 
+def test_a_checkout_that_cannot_be_written_keeps_no_cache_and_fails_no_drill(backups: Path, tmp_path: Path) -> None:
+    """Root's, say, where another account drills; warnings are errors in ours."""
+    settings = f"-c{Path(__file__).parents[2] / 'pyproject.toml'}"
+    run = whole(backups, tmp_path, settings, "-o", "cache_dir=/dev/null/cache", "--level=integrity")
+    assert run.returncode == PASSED, said(run)
+
+
 def test_evidence_that_can_no_longer_be_written_is_no_verdict(backups: Path, tmp_path: Path) -> None:
     """As where the disk fills up meanwhile; nothing is noted beside the archive either."""
     own = tmp_path / "test_own.py"
