@@ -91,10 +91,16 @@ def _keep(done: Checklist, lang: Language, folder: Path) -> Path:
     """The record, by its date: figures as JSON, and for people."""
     import msgspec
 
+    from backup_lib.half_written import clear, remove
     from backup_lib.monitor.checklist_texts import render_markdown
     from backup_lib.store import LocalStore
 
     name, store = f"{done.at:%Y%m%dT%H%M%SZ}-{done.period}", LocalStore(folder)
-    store.replace(f"{name}.json", msgspec.json.format(msgspec.json.encode(_describe(done)), indent=1) + b"\n")
-    store.replace(f"{name}.md", render_markdown(done, lang).encode())
+    clear(folder, "")  # what killed ones left: no other has their names, so nobody else would
+    try:
+        store.replace(f"{name}.json", msgspec.json.format(msgspec.json.encode(_describe(done)), indent=1) + b"\n")
+        store.replace(f"{name}.md", render_markdown(done, lang).encode())
+    except BaseException:  # both or none
+        remove(folder / f"{name}.json")
+        raise
     return folder / f"{name}.md"

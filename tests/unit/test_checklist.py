@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import re
 import string
 from collections.abc import Callable
@@ -434,3 +435,29 @@ def test_the_record_is_kept_and_a_dry_run_keeps_none(pgdrill: Pgdrill, tmp_path:
     assert name in page
     (shelf.folder / name).write_bytes(b"\1" * 1000)
     assert pgdrill("checklist", "daily", "--dry-run").status == 1
+
+
+def test_a_record_that_was_not_finished_leaves_nothing(
+    pgdrill: Pgdrill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a name of its own, so no later one would take its place."""
+    shelf = Shelf(folder=tmp_path / "backups", now=datetime.now(UTC))
+    shelf.put(age_h=1, drill=shelf.drill())
+    kept = tmp_path / "reports" / "checklists"
+    kept.mkdir(parents=True)
+    (kept / ".20250101T020000Z-daily.json.partial").write_text("{")  # killed while it was written
+    assert pgdrill("checklist", "daily").status == 0
+    assert len(list(kept.iterdir())) == 2
+    fsync, calls = os.fsync, [0]
+
+    def interrupted(descriptor: int) -> None:
+        calls[0] += 1
+        if calls[0] == 3:  # of the second file
+            raise KeyboardInterrupt
+        fsync(descriptor)
+
+    for path in kept.iterdir():
+        path.unlink()
+    monkeypatch.setattr(os, "fsync", interrupted)
+    assert pgdrill("checklist", "daily").status == 130
+    assert list(kept.iterdir()) == []
