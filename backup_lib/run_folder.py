@@ -19,6 +19,7 @@ PREFIX = "pgdrill-run-"
 _MARK = "owner"
 _NEW = "new-"  # what a folder that has no mark yet is called, before its owner
 _REMOVAL_S = 10
+_WEEK_S = 7 * 24 * 3600.0
 
 
 @contextmanager
@@ -39,6 +40,14 @@ def run_folder(parent: Path, *, lease_s: float) -> Iterator[Path]:
     finally:
         remove(new)
         remove(folder)
+
+
+@contextmanager
+def private_run_folder() -> Iterator[Path]:
+    """One in the usual place, for files that this process and its children hand one another."""
+    with run_folder(Path(tempfile.gettempdir()), lease_s=_WEEK_S) as folder:
+        folder.chmod(0o700)
+        yield folder
 
 
 def reap(parents: list[Path]) -> list[Path]:

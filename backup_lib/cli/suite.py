@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import msgspec
 
 from backup_lib.errors import BackupError, ProgramError, StoreError
 from backup_lib.process import passthrough
+from backup_lib.run_folder import private_run_folder
 
 VERDICTS_VARIABLE = "PGDRILL_VERDICTS"
 _INTERRUPTED = 2  # pytest's exit status
@@ -89,8 +89,8 @@ def run_suite(arguments: Sequence[str], *, output: int | None = None) -> Outcome
     :raises ProgramError: when it ended without telling the verdicts.
     :raises KeyboardInterrupt: when it was interrupted, and has cleared up.
     """
-    with tempfile.TemporaryDirectory(prefix="pgdrill-verdicts-") as folder:
-        told = Path(folder) / "verdicts.json"
+    with private_run_folder() as folder:
+        told = folder / "verdicts.json"
         status = passthrough([*_PYTEST, *arguments], env={VERDICTS_VARIABLE: str(told)}, output=output)
         if status == _INTERRUPTED:
             raise KeyboardInterrupt

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,8 +48,10 @@ class Teller:
     @contextmanager
     def listening(self) -> Iterator[dict[str, str]]:
         """The variables for a command that hands on."""
-        with tempfile.TemporaryDirectory(prefix="pgdrill-notice-") as folder:
-            self._notice = Path(folder) / "notice.json"
+        from backup_lib.run_folder import private_run_folder
+
+        with private_run_folder() as folder:
+            self._notice = folder / "notice.json"
             yield {HANDED_ON: str(self._notice)}
 
     def ended(self, command: tuple[str, ...], status: int) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 
 from backup_lib.errors import ServerError
 from backup_lib.process import owner_id
-from backup_lib.run_folder import PREFIX, kept_folder, reap, remove, run_folder
+from backup_lib.run_folder import PREFIX, kept_folder, private_run_folder, reap, remove, run_folder
 
 DEAD = owner_id().rpartition(".")[0] + ".1"  # this pid, but of a process that started at boot
 
@@ -35,6 +38,21 @@ def test_the_folder_of_a_dead_owner_is_removed_by_the_next(tmp_path: Path) -> No
     folder = left(tmp_path, owner=DEAD)
     with run_folder(tmp_path, lease_s=60):
         assert not folder.exists()
+
+
+def test_what_a_killed_run_would_have_handed_on_goes_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a schedule, one for each time it was killed while a command ran."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    killed = "import os\nfrom backup_lib.run_folder import private_run_folder as f\nwith f(): os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", killed], check=False)
+    (left,) = tmp_path.iterdir()
+    with private_run_folder() as folder:
+        assert not left.exists()
+        assert folder.stat().st_mode & 0o777 == 0o700, "what is told of a run is for this account"
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_folder_of_a_living_owner_stays_whatever_the_clock_says(tmp_path: Path) -> None:
