@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from backup_lib.archive import build_name, name_prefix, parse_name
@@ -16,10 +17,10 @@ from backup_lib.errors import BackupError, ConcernsError, StoreError, UsageError
 from backup_lib.ledger import digest_stored
 from backup_lib.lint import lint
 from backup_lib.manifest import SUFFIX, ArchiveFacts, Compression, Concern, Format, Kind, Manifest, render_manifest
-from backup_lib.scope import choose_scope
+from backup_lib.scope import Scope, choose_scope
 from backup_lib.server_programs import Programs
 from backup_lib.snapshot_dump import Progress, SnapshotDump
-from backup_lib.source import open_source
+from backup_lib.source import SourceSession, open_source
 from backup_lib.store import LocalStore, Store
 
 # Inside custom and directory archives. Level 1 for the same reason as in `codec`.
@@ -34,6 +35,71 @@ _UNPROVED = (
     "no identity is here, so it is not proved that anybody can open the archive: drill it where a recipient's "
     "secret key is"
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupOptions:
+    """What is to be in an archive, and how it is written: parameters of `make_backup`, which explains them."""
+
+    kind: Kind = "full"
+    tables: Sequence[str] = ()
+    schemas: Sequence[str] = ()
+    exclude_tables: Sequence[str] = ()
+    format: Format = "plain"
+    compression: Compression | None = None
+    create: bool = False
+    jobs: int = 1
+    strict: bool = False
+    independent_content: bool | None = None
+    lock: Lock | None = None
+    keys: Keys = NO_KEYS
+
+    @property
+    def packing(self) -> Compression:
+        return self.compression or ("none" if self.format == "tar" else "gzip")
+
+    def of_pg_dump(self) -> tuple[str, ...]:
+        """pg_dump's options, without those of the scope.
+
+        :raises UsageError: when these contradict one another.
+        """
+        format = self.format
+        if self.lock is not None and format in ("directory", "tar"):  # in plain on a disk for a while
+            why = "is many files" if format == "directory" else "is written by way of temporary files in plain"
+            raise UsageError(
+                f"an archive of the format {format} is not encrypted: it {why}", hint="take the format custom or plain"
+            )
+        if self.kind == "tables":
+            raise UsageError("tables is no kind by itself", hint="name the tables")
+        if self.create and (format != "plain" or self.kind == "data"):
+            raise UsageError(
+                "only a plain archive with definitions can create its database",
+                hint="with another format that is decided at the restore: pg_restore --clean --create",
+            )
+        if self.jobs != 1 and format != "directory":
+            raise UsageError("several jobs need the format directory", hint="leave jobs out, or take directory")
+        if format == "plain":
+            return ("--clean", "--create", "--if-exists") if self.create else ()
+        if format == "tar" and self.packing != "none":
+            raise UsageError("a tar archive cannot be compressed", hint="take the format custom or directory")
+        compress = () if format == "tar" else _COMPRESS[self.packing]
+        return (f"--format={format}", *compress, *([f"--jobs={self.jobs}"] if self.jobs != 1 else []))
+
+    def scope_in(self, source: SourceSession) -> Scope:
+        return choose_scope(
+            source.tables,
+            kind=self.kind,
+            tables=self.tables,
+            schemas=self.schemas,
+            exclude_tables=self.exclude_tables,
+            in_recovery=source.facts.in_recovery,
+        )
+
+    def name_at(self, database: str, kind: Kind, at: datetime) -> str:
+        """What an archive begun at a time is called."""
+        return build_name(
+            database, at, kind=kind, format=self.format, compression=self.packing, encrypted=self.lock is not None
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,45 +159,69 @@ def make_backup(
     :raises StoreError, LockedError: when the destination cannot be written, or another run writes there.
     :raises ProgramError: when pg_dump fails, or wrote other rows than there are in the snapshot.
     """
-    packing = compression or ("none" if format == "tar" else "gzip")
-    refuse_in_plain(format, lock)
-    extra = format_options(kind, format, packing, create=create, jobs=jobs)
+    options = BackupOptions(
+        kind=kind,
+        tables=tables,
+        schemas=schemas,
+        exclude_tables=exclude_tables,
+        format=format,
+        compression=compression,
+        create=create,
+        jobs=jobs,
+        strict=strict,
+        independent_content=independent_content,
+        lock=lock,
+        keys=keys,
+    )
     store = LocalStore(destination) if isinstance(destination, Path) else destination
+    return make_archive(dsn, store, options, now=now, programs=programs, progress=progress)
+
+
+def make_archive(
+    dsn: str,
+    store: Store,
+    options: BackupOptions,
+    *,
+    now: datetime | None = None,
+    programs: Programs | None = None,
+    progress: Progress | None = None,
+) -> BackupResult:
+    """What `make_backup` does, with its parameters as one value."""
+    extra = options.of_pg_dump()
     begun, before = time.monotonic(), datetime.now(UTC)
     with open_source(dsn) as source, store.lock(name_prefix(source.facts.database)):
         clocks = compare_clocks(before, source.facts.snapshot_at, datetime.now(UTC))
         ahead = max(clocks.ahead, timedelta(0))
         started_at = (now or before).astimezone(UTC) + ahead
-        scope = choose_scope(
-            source.tables,
-            kind=kind,
-            tables=tables,
-            schemas=schemas,
-            exclude_tables=exclude_tables,
-            in_recovery=source.facts.in_recovery,
-        )
+        scope = options.scope_in(source)
         job = SnapshotDump(
-            source, scope, programs, extra, progress, lock=lock, keys=keys, independent_content=independent_content
+            source,
+            scope,
+            programs,
+            extra,
+            progress,
+            lock=options.lock,
+            keys=options.keys,
+            independent_content=options.independent_content,
         )
         concerns = lint(source, scope, client_major=job.client_major)
-        if strict:
+        if options.strict:
             refuse(concerns)
         if clocks.remark:
             job.warnings.append(clocks.remark)
 
-        name_at = name_maker(source.facts.database, scope.kind, format, packing, lock)
-        name = free_name(store, name_at, started_at)
+        name = free_name(store, partial(options.name_at, source.facts.database, scope.kind), started_at)
         _require_room(store, name)
-        by_pg_dump = job.written_encrypted if lock is not None else job.written_by_pg_dump
-        writing = job.written_plain if format == "plain" else by_pg_dump
+        by_pg_dump = job.written_encrypted if options.lock is not None else job.written_by_pg_dump
+        writing = job.written_plain if options.format == "plain" else by_pg_dump
         # All that can fail comes before the archive gets its name, at the end of this block.
-        with promised_first(store, name) as promise, writing(store, name, packing) as written:
+        with promised_first(store, name) as promise, writing(store, name, options.packing) as written:
             manifest = job.manifest(written.inventory, concerns)
             facts = ArchiveFacts(
                 name=name,
                 kind=scope.kind,
-                format=format,
-                compression=packing,
+                format=options.format,
+                compression=options.packing,
                 size_bytes=written.size_bytes,
                 sha256=written.sha256,
                 started_at=started_at,
@@ -185,47 +275,6 @@ def refuse(concerns: Sequence[Concern]) -> None:
             f"not backed up: these of the source will not survive:{listed}",
             hint="mend them, or back up without --strict: the manifest then says so",
         )
-
-
-def refuse_in_plain(format: Format, lock: Lock | None) -> None:
-    """What cannot be encrypted without lying on a disk in plain for a while."""
-    if lock is not None and format in ("directory", "tar"):
-        why = "is many files" if format == "directory" else "is written by way of temporary files in plain"
-        raise UsageError(
-            f"an archive of the format {format} is not encrypted: it {why}", hint="take the format custom or plain"
-        )
-
-
-def format_options(kind: Kind, format: Format, compression: Compression, *, create: bool, jobs: int) -> tuple[str, ...]:
-    """pg_dump's options for them.
-
-    :raises UsageError: when they contradict one another.
-    """
-    if kind == "tables":
-        raise UsageError("tables is no kind by itself", hint="name the tables")
-    if create and (format != "plain" or kind == "data"):
-        raise UsageError(
-            "only a plain archive with definitions can create its database",
-            hint="with another format that is decided at the restore: pg_restore --clean --create",
-        )
-    if jobs != 1 and format != "directory":
-        raise UsageError("several jobs need the format directory", hint="leave jobs out, or take directory")
-    options = ["--clean", "--create", "--if-exists"] if create else []
-    if format == "plain":
-        return tuple(options)
-    if format == "tar" and compression != "none":
-        raise UsageError("a tar archive cannot be compressed", hint="take the format custom or directory")
-    options += [f"--format={format}", *_COMPRESS[compression][: format != "tar"]]
-    return (*options, f"--jobs={jobs}") if jobs != 1 else tuple(options)
-
-
-def name_maker(
-    database: str, kind: Kind, format: Format, compression: Compression, lock: Lock | None
-) -> Callable[[datetime], str]:
-    """What an archive begun at a time is called."""
-    return lambda at: build_name(
-        database, at, kind=kind, format=format, compression=compression, encrypted=lock is not None
-    )
 
 
 def free_name(store: Store, name_at: Callable[[datetime], str], at: datetime) -> str:

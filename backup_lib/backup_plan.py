@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from functools import partial
 
-from backup_lib.backup import format_options, free_name, name_maker, refuse_in_plain
+from backup_lib.backup import BackupOptions, free_name
 from backup_lib.catalog import list_archives
 from backup_lib.clocks import compare_clocks
 from backup_lib.encryption import Lock
@@ -15,8 +14,6 @@ from backup_lib.errors import StoreError
 from backup_lib.lint import lint
 from backup_lib.listing import Found
 from backup_lib.manifest import Compression, Concern, Format, Kind
-from backup_lib.scope import choose_scope
-from backup_lib.server_programs import Programs
 from backup_lib.snapshot_dump import SnapshotDump
 from backup_lib.source import open_source
 from backup_lib.store import LocalStore, Store
@@ -51,42 +48,16 @@ class BackupPlan:
         )
 
 
-def plan_backup(
-    dsn: str,
-    destination: Path | Store,
-    *,
-    kind: Kind = "full",
-    tables: Sequence[str] = (),
-    schemas: Sequence[str] = (),
-    exclude_tables: Sequence[str] = (),
-    format: Format = "plain",
-    compression: Compression | None = None,
-    create: bool = False,
-    jobs: int = 1,
-    lock: Lock | None = None,
-    now: datetime | None = None,
-    programs: Programs | None = None,
-) -> BackupPlan:
-    """What `make_backup` would make of the same parameters; raises as it does, before anything is dumped."""
-    packing: Compression = compression or ("none" if format == "tar" else "gzip")
-    refuse_in_plain(format, lock)
-    extra = format_options(kind, format, packing, create=create, jobs=jobs)
-    store = LocalStore(destination) if isinstance(destination, Path) else destination
-    before = datetime.now(UTC)
+def plan_backup(dsn: str, store: Store, options: BackupOptions) -> BackupPlan:
+    """What `make_archive` would make of the same parameters; raises as it does, before anything is dumped."""
+    extra, before = options.of_pg_dump(), datetime.now(UTC)
     with open_source(dsn) as source:
         clocks = compare_clocks(before, source.facts.snapshot_at, datetime.now(UTC))
-        started_at = (now or before).astimezone(UTC) + max(clocks.ahead, timedelta(0))
-        scope = choose_scope(
-            source.tables,
-            kind=kind,
-            tables=tables,
-            schemas=schemas,
-            exclude_tables=exclude_tables,
-            in_recovery=source.facts.in_recovery,
-        )
-        job = SnapshotDump(source, scope, programs, extra, None, lock=lock)
+        started_at = before + max(clocks.ahead, timedelta(0))
+        scope = options.scope_in(source)
+        job = SnapshotDump(source, scope, None, extra, None, lock=options.lock)
         concerns = lint(source, scope, client_major=job.client_major)
-        name_at = name_maker(source.facts.database, scope.kind, format, packing, lock)
+        name_at = partial(options.name_at, source.facts.database, scope.kind)
         like = _newest_like(store, source.facts.database, scope.kind)
         chosen = {table.label for table in scope.tables}
         is_there = not isinstance(store, LocalStore) or store.folder.is_dir()
@@ -97,9 +68,9 @@ def plan_backup(
             server_version=source.facts.server_version,
             pg_dump=job.client_version,
             kind=scope.kind,
-            format=format,
-            compression=packing,
-            encrypted=None if lock is None else "recipients" if lock.recipients else "passphrase",
+            format=options.format,
+            compression=options.packing,
+            encrypted=_encryption(options.lock),
             tables=tuple(sorted(chosen)),
             left_out=tuple(sorted(table.label for table in source.tables if table.label not in chosen)),
             options=job.options,
@@ -109,6 +80,10 @@ def plan_backup(
             concerns=tuple(concerns),
             clocks=clocks.remark,
         )
+
+
+def _encryption(lock: Lock | None) -> str | None:
+    return None if lock is None else "recipients" if lock.recipients else "passphrase"
 
 
 def _newest_like(store: Store, database: str, kind: Kind) -> Found | None:

@@ -31,7 +31,7 @@ from backup_lib.errors import BackupError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from backup_lib.backup import BackupResult
+    from backup_lib.backup import BackupOptions, BackupResult
     from backup_lib.manifest import Concern, Manifest
     from backup_lib.replicas import Replica
     from backup_lib.store import Store
@@ -132,9 +132,8 @@ def backup(
     as_json: AsJson = False,
 ) -> None:
     """Back up a database, or all that are configured, and record what must be in each."""
-    from backup_lib.backup import make_backup
+    from backup_lib.backup import BackupOptions, make_archive
     from backup_lib.encryption import choose_lock
-    from backup_lib.places import open_place
     from backup_lib.replicas import back_up_to
     from backup_lib.store import LocalStore
 
@@ -146,7 +145,7 @@ def backup(
             paths=paths or (),
             exclude=exclude_paths or (),
             name=name,
-            places=[open_place(place) for place in to or [os.environ.get("BACKUP_DIR") or DEFAULT_PLACE]],
+            places=_open_places(to),
             compression=compress,
             lock=choose_lock(os.environ, encrypt=encrypt, recipients=choose_recipients(recipients, recipients_files)),
             keys=choose_keys(identities),
@@ -166,8 +165,7 @@ def backup(
         one = partial(backup, **{**context.params, "context": context, "databases": None, "all_databases": False})
         back_up_each(targets, one, as_json=as_json)
         return
-    # Not an `envvar` of typer's, which would split a folder's name at its blanks.
-    places = [open_place(place) for place in to or [os.environ.get("BACKUP_DIR") or DEFAULT_PLACE]]
+    places = _open_places(to)
     source = choose_dsn(dsn)
     keys = choose_keys(identities)
     lock = choose_lock(os.environ, encrypt=encrypt, recipients=choose_recipients(recipients, recipients_files))
@@ -175,50 +173,25 @@ def backup(
         say("note: BACKUP_ENCRYPT_PASSWORD is set, and BACKUP_ENCRYPT is not: the archive is not encrypted")
     if format_ != "plain" and lock is None:  # pg_dump writes those itself, to a folder only; they are copied from there
         places.sort(key=lambda place: not isinstance(place, LocalStore))
+    options = BackupOptions(
+        kind=kind,
+        tables=tables or (),
+        schemas=schemas or (),
+        exclude_tables=exclude_tables or (),
+        format=format_,
+        compression=compress,
+        create=create,
+        strict=strict,
+        independent_content=independent_content,
+        lock=lock,
+        keys=keys,
+    )
     if dry_run:
-        from backup_lib.backup import refuse
-        from backup_lib.backup_plan import plan_backup
-        from backup_lib.cli.backup_plan import put_plan
-
-        plan = partial(
-            plan_backup,
-            source,
-            kind=kind,
-            tables=tables or (),
-            schemas=schemas or (),
-            exclude_tables=exclude_tables or (),
-            format=format_,
-            compression=compress,
-            create=create,
-            lock=lock,
-        )
-        plans = [plan(place) for place in places]
-        put_plan(plans, as_json=as_json)
-        if strict:
-            refuse(plans[0].concerns)
+        _plan(source, places, options, as_json=as_json)
         return
     progress = Progress("read")
-
-    def make(place: Store) -> BackupResult:
-        return make_backup(
-            source,
-            place,
-            kind=kind,
-            tables=tables or (),
-            schemas=schemas or (),
-            exclude_tables=exclude_tables or (),
-            format=format_,
-            compression=compress,
-            create=create,
-            strict=strict,
-            independent_content=independent_content,
-            lock=lock,
-            keys=keys,
-            progress=progress,
-        )
-
     try:
-        result, replicas = back_up_to(places, make)
+        result, replicas = back_up_to(places, partial(make_archive, source, options=options, progress=progress))
     finally:
         progress.done()
     put_result(result, replicas, as_json=as_json)
@@ -226,6 +199,24 @@ def backup(
         refresh_configured()
     if not all(replica.is_good for replica in replicas):
         raise typer.Exit(BackupError.exit_status)
+
+
+def _open_places(to: Sequence[str] | None) -> list[Store]:
+    from backup_lib.places import open_place
+
+    # Not an `envvar` of typer's, which would split a folder's name at its blanks.
+    return [open_place(place) for place in to or [os.environ.get("BACKUP_DIR") or DEFAULT_PLACE]]
+
+
+def _plan(source: str, places: Sequence[Store], options: BackupOptions, *, as_json: bool) -> None:
+    from backup_lib.backup import refuse
+    from backup_lib.backup_plan import plan_backup
+    from backup_lib.cli.backup_plan import put_plan
+
+    plans = [plan_backup(source, place, options) for place in places]
+    put_plan(plans, as_json=as_json)
+    if options.strict:
+        refuse(plans[0].concerns)
 
 
 def put_result(result: BackupResult, replicas: Sequence[Replica] = (), *, as_json: bool = False) -> None:

@@ -22,7 +22,7 @@ import pytest
 
 from backup_lib import backup, backup_plan
 from backup_lib.archive import HEAD_BYTES, detect_path, dump_version_of
-from backup_lib.backup import make_backup, record_manifest
+from backup_lib.backup import BackupOptions, make_backup, record_manifest
 from backup_lib.backup_plan import plan_backup
 from backup_lib.catalog import list_archives, resolve
 from backup_lib.codec import open_text
@@ -342,7 +342,7 @@ def test_a_clock_that_is_not_the_servers_is_told_and_latest_finds_the_archive(
     server: Server, shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int
 ) -> None:
     first = make_backup(shop, tmp_path)
-    assert (first.warnings, plan_backup(shop, tmp_path).clocks) == ((), "")
+    assert (first.warnings, plan_backup(shop, LocalStore(tmp_path), BackupOptions()).clocks) == ((), "")
 
     class Wrong:
         @staticmethod
@@ -352,7 +352,7 @@ def test_a_clock_that_is_not_the_servers_is_told_and_latest_finds_the_archive(
     with monkeypatch.context() as patch:
         patch.setattr(backup, "datetime", Wrong)
         patch.setattr(backup_plan, "datetime", Wrong)
-        planned = plan_backup(shop, tmp_path)
+        planned = plan_backup(shop, LocalStore(tmp_path), BackupOptions())
         second = make_backup(shop, tmp_path)
     (warning,) = second.warnings
     assert planned.clocks.partition(":")[0] == warning.partition(":")[0] == "the clocks differ"
