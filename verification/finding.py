@@ -39,3 +39,17 @@ class Finding:
 
 def match(check: str, subject: str, value: str) -> Finding:
     return Finding(check=check, object=subject, status="match", expected=value, actual=value)
+
+
+def fault(check: str, subject: str, expected: str, actual: str, *, why: str, hint: str) -> Finding:
+    """What fails the archive, which is to blame for it."""
+    return Finding(
+        check=check,
+        object=subject,
+        status="fault",
+        cause="archive",
+        expected=expected,
+        actual=actual,
+        why=why,
+        hint=hint,
+    )

@@ -6,7 +6,7 @@ from backup_lib.traits import Traits
 from backup_lib.wording import canonical
 from verification.checks.restore import lacked
 from verification.facts import Facts, Restored
-from verification.finding import Finding, match
+from verification.finding import Finding, fault, match
 from verification.findings import excused, not_compared, not_reached
 from verification.scope import scope_of
 from verification.wording import ArchivedWords
@@ -78,13 +78,11 @@ def _line(trait: str, lines: list[str]) -> str:
 
 
 def _fault(identity: str, expected: str, actual: str) -> Finding:
-    return Finding(
-        check=NAME,
-        object=identity,
-        status="fault",
-        cause="archive",
-        expected=expected,
-        actual=actual,
+    return fault(
+        NAME,
+        identity,
+        expected,
+        actual,
         why="the source had it in the very snapshot of this backup",
         hint="check the pg_dump that made the archive, then take another with `pgdrill backup`",
     )

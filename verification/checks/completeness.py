@@ -8,7 +8,7 @@ import re
 from backup_lib.inventory import Inventory, as_shown
 from verification.contract import breaches, lacking
 from verification.facts import Facts
-from verification.finding import Finding, match
+from verification.finding import Finding, fault, match
 from verification.findings import not_reached, some
 from verification.scope import Scope, scope_of, table_label
 
@@ -107,13 +107,4 @@ def _fault(
     why: str = "what is not in the archive cannot come back",
     hint: str = "take another archive, and look why this one is short: disk space, and pg_dump's exit status",
 ) -> Finding:
-    return Finding(
-        check=NAME,
-        object=subject,
-        status="fault",
-        cause="archive",
-        expected=expected,
-        actual=actual,
-        why=why,
-        hint=hint,
-    )
+    return fault(NAME, subject, expected, actual, why=why, hint=hint)

@@ -6,7 +6,7 @@ from backup_lib.inventory import TableData
 from verification.checks.restore import lacked
 from verification.checks.row_count import promised_tables
 from verification.facts import Facts, Restored
-from verification.finding import Finding, match
+from verification.finding import Finding, fault, match
 from verification.findings import excused, not_compared, not_reached, some
 from verification.scope import loaded_through, scope_of, table_label
 
@@ -86,13 +86,11 @@ def _summed_up(facts: Facts, restored: Restored, *, blamed: set[str]) -> list[Fi
     found = []
     for table in sorted(promised_tables(facts) & promised.keys() & there.keys() - blamed):
         if promised[table] != there[table]:
-            finding = Finding(
-                check=NAME,
-                object=table,
-                status="fault",
-                cause="archive",
-                expected=f"rows whose hashes sum up to {promised[table]}, as the source's server had them",
-                actual=f"{there[table]}, though they are the archive's",
+            finding = fault(
+                NAME,
+                table,
+                f"rows whose hashes sum up to {promised[table]}, as the source's server had them",
+                f"{there[table]}, though they are the archive's",
                 why="pg_dump wrote other values than the source held in the snapshot of this backup",
                 hint="check the pg_dump that made the archive, then take another with `pgdrill backup`",
             )
@@ -163,13 +161,11 @@ def _not_comparable(table: TableData, archived: TableData) -> Finding:
 
 
 def _fault(table: TableData, expected: str, actual: str) -> Finding:
-    return Finding(
-        check=NAME,
-        object=table_label(table),
-        status="fault",
-        cause="archive",
-        expected=expected,
-        actual=actual,
+    return fault(
+        NAME,
+        table_label(table),
+        expected,
+        actual,
         why="these rows are not what the source held when the backup was taken",
         hint="take another backup with `pgdrill backup`, and find out what wrote or changed this archive",
     )

@@ -6,7 +6,7 @@ from backup_lib.cluster import HIDDEN
 from backup_lib.manifest import Concern, Environment, Source
 from verification.checks.restore import lacked
 from verification.facts import Facts
-from verification.finding import Finding, match
+from verification.finding import Finding, fault, match
 from verification.findings import excused, not_compared, not_reached
 from verification.scope import scope_of
 
@@ -91,13 +91,15 @@ def _text_encoding(facts: Facts) -> list[Finding]:
     if dump.encoding == manifest.environment.encoding:  # pgdrill's own dumps are in the database's
         return []
     return [
-        Finding(
-            check=NAME, object="client_encoding", status="fault", cause="archive",
-            expected=f"text in {manifest.environment.encoding}, the database's encoding",
-            actual=f"text said to be in {dump.encoding}", why="every letter beyond ASCII would be read as another one",
+        fault(
+            NAME,
+            "client_encoding",
+            f"text in {manifest.environment.encoding}, the database's encoding",
+            f"text said to be in {dump.encoding}",
+            why="every letter beyond ASCII would be read as another one",
             hint="take another backup with `pgdrill backup`, and find out what wrote or changed this archive",
         )
-    ]  # fmt: skip
+    ]
 
 
 def _encoding(there: Environment, here: Environment) -> list[Finding]:
@@ -156,11 +158,14 @@ def _extensions(facts: Facts, there: Environment, here: Environment) -> list[Fin
         elif mine and other and mine.schema == other.schema:
             found.append(_gap(f"extension {name}", expected, actual, "another version may compute other values"))
         else:
-            finding = Finding(
-                check=NAME, object=f"extension {name}", status="fault", cause="archive",
-                expected=expected, actual=actual, why="what it brings is missing or lies elsewhere",
+            finding = fault(
+                NAME,
+                f"extension {name}",
+                expected,
+                actual,
+                why="what it brings is missing or lies elsewhere",
                 hint="look for the extension's entry in the archive: `pgdrill show ARCHIVE`",
-            )  # fmt: skip
+            )
             found.append(excused(finding) if f"EXTENSION {name}" in without else finding)
     return found
 
@@ -170,13 +175,11 @@ def _settings(there: Environment, here: Environment) -> list[Finding]:
     wanted = {setting for setting in there.settings if not setting.endswith("=" + HIDDEN)}
     missing, extra = sorted(wanted - set(here.settings)), sorted(set(here.settings) - set(there.settings))
     return [
-        Finding(
-            check=NAME,
-            object=f"setting {setting.partition('=')[2] or setting}",
-            status="fault",
-            cause="archive",
-            expected=expected,
-            actual=actual,
+        fault(
+            NAME,
+            f"setting {setting.partition('=')[2] or setting}",
+            expected,
+            actual,
             why="the application would meet other settings than it was tested with",
             hint="set it again after the restore: `ALTER DATABASE … SET …` or `ALTER ROLE … IN DATABASE … SET …`",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from backup_lib.manifest import FileFacts
 from verification.checks.completeness import NAME
 from verification.facts import Facts
-from verification.finding import Finding, match
+from verification.finding import Finding, fault, match
 from verification.findings import not_reached
 
 _WHY = "who recovers by it gets other settings than the service ran with, or none"
@@ -59,13 +59,4 @@ def _unpromised(count: int) -> Finding:
 
 
 def _fault(subject: str, expected: str, actual: str) -> Finding:
-    return Finding(
-        check=NAME,
-        object=subject,
-        status="fault",
-        cause="archive",
-        expected=expected,
-        actual=actual,
-        why=_WHY,
-        hint=_HINT,
-    )
+    return fault(NAME, subject, expected, actual, why=_WHY, hint=_HINT)

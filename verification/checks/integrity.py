@@ -8,7 +8,7 @@ from shlex import quote
 
 from backup_lib.manifest import ArchiveFacts
 from verification.facts import Archived, Facts
-from verification.finding import Finding, match
+from verification.finding import Finding, fault, match
 from verification.findings import not_reached, some
 from verification.identity import Mismatch, mismatches
 
@@ -25,13 +25,11 @@ def check_integrity(facts: Facts) -> list[Finding]:
         found.append(_fault("archive", "readable to its last byte", archived.damage))
     if facts.manifest_damage is not None:
         found.append(
-            Finding(
-                check=NAME,
-                object="manifest",
-                status="fault",
-                cause="archive",
-                expected="the manifest as it was written",
-                actual=facts.manifest_damage,
+            fault(
+                NAME,
+                "manifest",
+                "the manifest as it was written",
+                facts.manifest_damage,
                 why="without its manifest an archive is only compared with itself",
                 hint="restore the manifest from another copy, or move it away to verify without one",
             )
@@ -110,13 +108,11 @@ def _encrypted_anew(promised: ArchiveFacts, archived: Archived) -> Finding:
 
 
 def _misnamed(mismatch: Mismatch) -> Finding:
-    return Finding(
-        check=NAME,
-        object=f"{mismatch.object} in the name",
-        status="fault",
-        cause="archive",
-        expected=f"{mismatch.said}, as the archive's name says",
-        actual=f"{mismatch.known}, as its manifest says",
+    return fault(
+        NAME,
+        f"{mismatch.object} in the name",
+        f"{mismatch.said}, as the archive's name says",
+        f"{mismatch.known}, as its manifest says",
         why="who recovers goes by the name, and would bring back other data than it says",
         hint="give archive and manifest the name that the manifest holds, or take the archive you meant",
     )
@@ -128,26 +124,15 @@ def _anothers(facts: Facts) -> Finding:
     of = manifest.archive.name if manifest is not None and manifest.archive is not None else "nothing"
     taken = f", taken {manifest.source.snapshot_at:%Y-%m-%d %H:%M} UTC" if manifest is not None else ""
     database = manifest.source.database if manifest is not None else ""
-    return Finding(
-        check=NAME,
-        object="manifest",
-        status="fault",
-        cause="archive",
-        expected=f"the manifest of {facts.name}",
-        actual=f"the manifest of {of}, of the database {database}{taken}",
+    return fault(
+        NAME,
+        "manifest",
+        f"the manifest of {facts.name}",
+        f"the manifest of {of}, of the database {database}{taken}",
         why="an archive and a manifest that do not belong together prove nothing of one another",
         hint=f"look for {of}, or put this archive's own manifest beside it",
     )
 
 
 def _fault(subject: str, expected: str, actual: str) -> Finding:
-    return Finding(
-        check=NAME,
-        object=subject,
-        status="fault",
-        cause="archive",
-        expected=expected,
-        actual=actual,
-        why=_WHY,
-        hint=_HINT,
-    )
+    return fault(NAME, subject, expected, actual, why=_WHY, hint=_HINT)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from backup_lib.inventory import LargeObject
 from verification.checks.restore import lacked
 from verification.facts import Facts, Restored
-from verification.finding import Finding, match
+from verification.finding import Finding, fault, match
 from verification.findings import not_compared, not_reached
 from verification.scope import scope_of
 
@@ -46,13 +46,11 @@ def _summed_up(facts: Facts, restored: Restored) -> list[Finding]:
     if expected == actual:
         return []
     return [
-        Finding(
-            check=NAME,
-            object="large objects",
-            status="fault",
-            cause="archive",
-            expected=f"large objects whose hashes sum up to {expected}, as the source's server had them",
-            actual=f"{actual}, though they are the archive's",
+        fault(
+            NAME,
+            "large objects",
+            f"large objects whose hashes sum up to {expected}, as the source's server had them",
+            f"{actual}, though they are the archive's",
             why="pg_dump wrote other bytes than the source held in the snapshot of this backup",
             hint="check the pg_dump that made the archive, then take another with `pgdrill backup`",
         )
@@ -62,13 +60,11 @@ def _summed_up(facts: Facts, restored: Restored) -> list[Finding]:
 def _compare(wanted: Iterable[LargeObject], there: Iterable[LargeObject], where: str) -> list[Finding]:
     expected, actual = ({o.oid: o for o in side} for side in (wanted, there))
     return [
-        Finding(
-            check=NAME,
-            object=f"large object {oid}",
-            status="fault",
-            cause="archive",
-            expected=_digest(expected.get(oid)),
-            actual=f"{_digest(actual.get(oid))} {where}",
+        fault(
+            NAME,
+            f"large object {oid}",
+            _digest(expected.get(oid)),
+            f"{_digest(actual.get(oid))} {where}",
             why="a document or picture the application points to would be gone or damaged",
             hint="take another backup with `pgdrill backup`; dumps with -t or -n leave large objects out",
         )

@@ -6,7 +6,7 @@ import re
 
 from backup_lib.statement_errors import StatementError
 from verification.facts import Facts
-from verification.finding import Cause, Finding, Status, match
+from verification.finding import Cause, Finding, Status, fault, match
 from verification.findings import not_reached
 
 NAME = "restore"
@@ -90,13 +90,11 @@ def _reads_money(facts: Facts) -> bool:
 
 
 def _refused(command: str) -> Finding:
-    return Finding(
-        check=NAME,
-        object=command,
-        status="fault",
-        cause="archive",
-        expected="statements and rows only",
-        actual=f"the command {command}, which psql would carry out on the machine that restores",
+    return fault(
+        NAME,
+        command,
+        "statements and rows only",
+        f"the command {command}, which psql would carry out on the machine that restores",
         why="pg_dump does not write it: somebody changed this archive, or it is not a dump",
         hint="do not restore it with psql; find out who wrote the archive",
     )

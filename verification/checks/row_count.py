@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from verification.checks.restore import lacked
 from verification.facts import Facts
-from verification.finding import Finding, match
+from verification.finding import Finding, fault, match
 from verification.findings import excused, not_reached
 from verification.scope import (
     loaded_through,
@@ -90,13 +90,11 @@ def _judge(
 
 
 def _fault(table: str, expected: str, actual: str) -> Finding:
-    return Finding(
-        check=NAME,
-        object=table,
-        status="fault",
-        cause="archive",
-        expected=expected,
-        actual=actual,
+    return fault(
+        NAME,
+        table,
+        expected,
+        actual,
         why="rows that do not come back are lost",
         hint="pgdrill backup now, while the source is there; then look how this archive was made",
     )
@@ -108,13 +106,11 @@ def _nothing(facts: Facts) -> Finding:
         return match(NAME, "database", "no table promised, none archived")
     if dump is not None and dump.entries and not dump.tables:
         return match(NAME, "database", "definitions only: no rows to count")
-    return Finding(
-        check=NAME,
-        object="database",
-        status="fault",
-        cause="archive",
-        expected="some tables",
-        actual="none",
+    return fault(
+        NAME,
+        "database",
+        "some tables",
+        "none",
         why="a check that compared nothing proves nothing",
         hint="pgdrill show ARCHIVE lists what it holds",
     )

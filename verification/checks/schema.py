@@ -7,7 +7,7 @@ import difflib
 from backup_lib.inventory import Entry, Inventory, major_of
 from verification.checks.restore import lacked
 from verification.facts import OF_DATABASE, Facts, Restored, pair_entries
-from verification.finding import Finding, match
+from verification.finding import Finding, fault, match
 from verification.findings import excused, not_reached
 from verification.scope import scope_of
 
@@ -178,13 +178,11 @@ def _unplaced(entries: list[Entry]) -> list[Entry]:
 
 
 def _fault(label: str, expected: str, actual: str) -> Finding:
-    return Finding(
-        check=NAME,
-        object=label,
-        status="fault",
-        cause="archive",
-        expected=expected,
-        actual=actual,
+    return fault(
+        NAME,
+        label,
+        expected,
+        actual,
         why="an object lost or altered changes what the restored database accepts, shows and does",
         hint="take another backup with `pgdrill backup`, and find out what wrote or changed this archive",
     )

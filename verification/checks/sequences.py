@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from backup_lib.inventory import SequenceValue
 from verification.checks.restore import lacked
 from verification.facts import Facts
-from verification.finding import Finding, match
+from verification.finding import Finding, fault, match
 from verification.findings import excused, not_reached
 from verification.scope import scope_of
 
@@ -59,13 +59,11 @@ def _value(sequence: SequenceValue | None) -> str:
 
 
 def _fault(label: str, expected: str, actual: str) -> Finding:
-    return Finding(
-        check=NAME,
-        object=label,
-        status="fault",
-        cause="archive",
-        expected=expected,
-        actual=actual,
+    return fault(
+        NAME,
+        label,
+        expected,
+        actual,
         why="the next insert would take a number that is in use, or leave a gap nobody can explain",
         hint="after a restore set it with `setval`; take another backup with `pgdrill backup`",
     )

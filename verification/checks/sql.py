@@ -21,7 +21,7 @@ from backup_lib.statement_errors import message_without_values
 from verification.checks.definition import Check
 from verification.checks.restore import lacked
 from verification.facts import Answer, Facts
-from verification.finding import Finding, match
+from verification.finding import Finding, fault, match
 from verification.findings import excused, not_compared, not_reached
 from verification.restoring import Connect
 
@@ -188,13 +188,11 @@ def _subject(check: SqlCheck) -> str:
 
 
 def _wrong(name: str, check: SqlCheck, actual: str) -> Finding:
-    return Finding(
-        check=name,
-        object=_subject(check),
-        status="fault",
-        cause="archive",
-        expected=_expected(check),
-        actual=actual,
+    return fault(
+        name,
+        _subject(check),
+        _expected(check),
+        actual,
         why="what would be restored is not as your configuration says that it must be",
         hint="ask the source the same: if it answers alike, mend the data or the check; if not, `pgdrill backup` again",
     )
