@@ -93,10 +93,7 @@ def prune(
         quarantine_days=quarantine_days,
     )
     place = open_place(backups)
-    if awaits_first_backup(place):
-        sentence = f"nothing there yet: the first backup makes {place.location}"
-        note(sentence)
-        put_json({"dry_run": dry_run, "archives": []}) if as_json else put(sentence)
+    if awaits_first_backup(place, dry_run=dry_run, as_json=as_json):
         return
     place.items()  # a place that is not there is said before anything is locked, and so made
     act = plan_expiry if dry_run else expire
