@@ -35,22 +35,26 @@ _DYING_S = 0.2
 _LEASE_OVER = 124  # exit status of timeout
 _LOG_TAIL_BYTES = 2000
 
-# Arguments, not a file: they win over whatever ALTER SYSTEM a dump may hold. The log names no rows: statements,
-# and the DETAIL and CONTEXT of errors, would.
-BASE_SETTINGS: Mapping[str, str] = {
-    "listen_addresses": "",
-    "port": str(_PORT),
+THROWAWAY_SETTINGS: Mapping[str, str] = {
+    # Losing everything in a crash is fine here; being slow is not.
     "fsync": "off",
     "full_page_writes": "off",
     "synchronous_commit": "off",
     "restart_after_crash": "off",  # what such a server holds after a crash proves nothing
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "lc_messages": "C",
+    # The log may be quoted in an error, so rows, which come in errors, details and statements, stay out.
     "log_min_messages": "log",
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
     "logging_collector": "off",
+}
+# Arguments, not a file: they win over whatever ALTER SYSTEM a dump may hold.
+BASE_SETTINGS: Mapping[str, str] = {
+    **THROWAWAY_SETTINGS,
+    "listen_addresses": "",
+    "port": str(_PORT),
+    "lc_messages": "C",
 }
 
 

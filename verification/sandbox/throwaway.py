@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backup_lib.errors import UsageError
+from backup_lib.servers import THROWAWAY_SETTINGS
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -47,10 +48,7 @@ def throwaway_settings(budget: Budget) -> dict[str, str]:
     """What `postgres -c` is given: nothing survives a crash, and nothing runs beside the restore."""
     share = budget.work_bytes // 4
     return {
-        # Losing everything in a crash is fine here; being slow is not.
-        "fsync": "off",
-        "synchronous_commit": "off",
-        "full_page_writes": "off",
+        **THROWAWAY_SETTINGS,
         "wal_level": "minimal",
         "max_wal_senders": "0",
         "max_wal_size": _megabytes(budget.data_bytes // 8, least=64 * MIB, most=4 * GIB),
@@ -61,15 +59,6 @@ def throwaway_settings(budget: Budget) -> dict[str, str]:
         "maintenance_work_mem": _megabytes(share // budget.jobs, least=8 * MIB, most=GIB),
         "max_parallel_maintenance_workers": str(min(budget.jobs, 4)),
         "max_locks_per_transaction": "1024",  # one transaction may touch 10,000 tables
-        # One crashed backend ends the server: a drill must not go on beside a recovery.
-        "restart_after_crash": "off",
-        "timezone": "UTC",
-        "log_timezone": "UTC",
-        # The log may be quoted in an error, so rows, which come in errors, details and statements, stay out.
-        "log_min_messages": "log",
-        "log_min_error_statement": "panic",
-        "log_error_verbosity": "terse",
-        "logging_collector": "off",
     }
 
 
