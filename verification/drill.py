@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -171,28 +172,15 @@ class Drill:
         self._begun = time.monotonic()
         if self.facts.obstacle is not None:
             return
-        try:
-            with self.phases.clock(FETCH):
-                fetch(self.found, self.path)
-                heading = None if self.is_of_files else read_heading(self.path, self.plan.keys)
-            if heading is None:
-                with self.phases.clock(READ):
-                    self._read_files()
-            elif self.plan.level == "integrity":
-                read_archive(self.path, self.facts.archived, self.phases, keys=self.plan.keys)
-            else:
-                self._restore(heading)
-        except DamagedArchiveError as exc:
-            archived = self.facts.archived
-            archived.damage = archived.damage or exc.message
-            archived.size_bytes, archived.sha256 = digest_archive(self.path)
-        except WrongKeyError as exc:
-            self._blame_key_or_bytes(exc)
-        except (BackupError, psycopg.Error, OSError) as exc:
-            self._stop_by_server(exc)
-        except BaseException:
-            self._interrupt()
-            raise
+        with self._obstacles():
+            try:
+                self._fetch_and_restore()
+            except DamagedArchiveError as exc:
+                archived = self.facts.archived
+                archived.damage = archived.damage or exc.message
+                archived.size_bytes, archived.sha256 = digest_archive(self.path)
+            except WrongKeyError as exc:
+                self._blame_key_or_bytes(exc)
         self._restored_at = time.monotonic()
 
     def examine(self) -> None:
@@ -208,23 +196,17 @@ class Drill:
         ready = self._connect is not None and self.facts.load is not None and self.facts.obstacle is None
         if not ready or self.chosen is None or self._connect is None or self.facts.archived.inventory is None:
             return
-        try:
-            with self.phases.clock(CHECKS):
-                self.facts.restored = examine(
-                    self.facts,
-                    self.chosen.sandbox,
-                    self._connect,
-                    self.path,
-                    self._databases,
-                    jobs=self.plan.jobs,
-                    keys=self.plan.keys,
-                )
-                self.facts.answers = self._ask(self._connect)
-        except (BackupError, psycopg.Error, OSError) as exc:
-            self._stop_by_server(exc)
-        except BaseException:
-            self._interrupt()
-            raise
+        with self._obstacles(), self.phases.clock(CHECKS):
+            self.facts.restored = examine(
+                self.facts,
+                self.chosen.sandbox,
+                self._connect,
+                self.path,
+                self._databases,
+                jobs=self.plan.jobs,
+                keys=self.plan.keys,
+            )
+            self.facts.answers = self._ask(self._connect)
 
     def _ask(self, connect: Connect) -> dict[str, Answer] | None:
         """The answers to the configuration's queries, which are about a whole database; None of a part of one."""
@@ -325,6 +307,18 @@ class Drill:
         return self._restored_at - self._begun
 
     # Restoring
+
+    def _fetch_and_restore(self) -> None:
+        with self.phases.clock(FETCH):
+            fetch(self.found, self.path)
+            heading = None if self.is_of_files else read_heading(self.path, self.plan.keys)
+        if heading is None:
+            with self.phases.clock(READ):
+                self._read_files()
+        elif self.plan.level == "integrity":
+            read_archive(self.path, self.facts.archived, self.phases, keys=self.plan.keys)
+        else:
+            self._restore(heading)
 
     def _restore(self, heading: Heading) -> None:
         facts = self.facts
@@ -446,15 +440,19 @@ class Drill:
         archived.size_bytes, archived.sha256 = digest_archive(self.path)
         archived.damage = f"{self.found.name} is damaged: no key opens it, and its bytes are not those written"
 
-    def _interrupt(self) -> None:
-        """Somebody ended the drill: that says nothing against the archive."""
-        self.facts.obstacle = self.facts.obstacle or "the drill was interrupted"
-        self.facts.obstacle_hint = self.facts.obstacle_hint or "drill again, and let it end"
-
-    def _stop_by_server(self, exc: Exception) -> None:
-        """A lost connection is the least of what there is to say of a dead server."""
-        death = self.chosen.sandbox.failure(wait_s=_DYING_S) if self.chosen is not None else None
-        self._stop(death or exc)
+    @contextmanager
+    def _obstacles(self) -> Iterator[None]:
+        """What keeps the drill from going on is its obstacle, and says nothing against the archive."""
+        try:
+            yield
+        except (BackupError, psycopg.Error, OSError) as exc:
+            # A lost connection is the least of what there is to say of a dead server.
+            death = self.chosen.sandbox.failure(wait_s=_DYING_S) if self.chosen is not None else None
+            self._stop(death or exc)
+        except BaseException:  # somebody ended the drill
+            self.facts.obstacle = self.facts.obstacle or "the drill was interrupted"
+            self.facts.obstacle_hint = self.facts.obstacle_hint or "drill again, and let it end"
+            raise
 
     def _stop(self, exc: Exception) -> None:
         if self.facts.obstacle is None:
