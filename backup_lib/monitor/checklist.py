@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import get_args
 
 from backup_lib.configuration import Configuration
 from backup_lib.monitor.checklist_items import LISTS, Period, Seen, Sight, State, is_drilled
 from backup_lib.monitor.status import Status
 
-PERIODS: tuple[Period, ...] = get_args(Period)
 _WORST: tuple[State, ...] = ("failed", "unproved", "person", "proved")
 
 

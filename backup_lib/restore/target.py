@@ -81,7 +81,6 @@ class ServerFacts:
     version: str  # 15.18
     version_number: int  # 150018, as libpq counts
     role: str
-    is_superuser: bool
     may_create_databases: bool
     in_recovery: bool
     databases: frozenset[str]
@@ -110,7 +109,7 @@ class DatabaseFacts:
 
 
 _SERVER = """
-SELECT current_setting('server_version'), r.rolname, r.rolsuper, r.rolcreatedb OR r.rolsuper, pg_is_in_recovery(),
+SELECT current_setting('server_version'), r.rolname, r.rolcreatedb OR r.rolsuper, pg_is_in_recovery(),
        ARRAY(SELECT datname::text FROM pg_database),
        ARRAY(SELECT datname::text FROM pg_database WHERE shobj_description(oid, 'pg_database') = %s),
        ARRAY(SELECT rolname::text FROM pg_roles),
@@ -133,14 +132,11 @@ def look_at_server(conn: Connection) -> ServerFacts:
     row = conn.execute(_SERVER, [UNFINISHED]).fetchone()
     if row is None:
         raise RestoreError("the server does not know who is connected", hint="see its log")
-    version, role, is_super, creates, in_recovery, databases, unfinished, roles, superusers, tablespaces, extensions = (
-        row
-    )
+    version, role, creates, in_recovery, databases, unfinished, roles, superusers, tablespaces, extensions = row
     return ServerFacts(
         version=version.partition(" ")[0],
         version_number=conn.info.server_version,
         role=role,
-        is_superuser=is_super,
         may_create_databases=creates,
         in_recovery=in_recovery,
         databases=frozenset(databases),

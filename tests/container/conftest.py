@@ -11,7 +11,7 @@ import pytest
 
 from backup_lib.process import owner_id, owner_is_alive
 from verification.sandbox.container import OWNER_LABEL
-from verification.sandbox.engine import EngineStatus, engine_status, image_status
+from verification.sandbox.engine import EngineStatus, engine_status
 
 MAJORS = (14, 15, 16, 17, 18)
 
@@ -41,10 +41,11 @@ def engine_client(container_engine: EngineStatus):
 @pytest.fixture(scope="session")
 def image_of(container_engine: EngineStatus) -> Callable[[int | str], str]:
     """`image_of(15)`: the image of that major, or whichever tag is named."""
+    images = docker.from_env().images
 
     def image_of(tag: int | str) -> str:
         name = f"postgres:{tag}"
-        if image_status(name) != "present":
+        if not images.list(name):
             _without(f"the engine has no image {name}")
         return name
 

@@ -12,7 +12,7 @@ import pytest
 from verification.sandbox import Sandbox
 from verification.sandbox.container import OWNER_LABEL, start_container
 from verification.sandbox.container_server import PROCESSES
-from verification.sandbox.engine import engine_status, image_status
+from verification.sandbox.engine import engine_status
 from verification.sandbox.reaper import owner_id
 from verification.sandbox.throwaway import MIB
 
@@ -24,7 +24,7 @@ IMAGE = "postgres:15"
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
     status = engine_status()
-    if not status.answers or image_status(IMAGE) != "present":
+    if not status.answers or not docker.from_env().images.list(IMAGE):
         reason = f"{status.reason or 'no image ' + IMAGE}: run scripts/install-test-containers"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
     with start_container(IMAGE, memory_bytes=512 * MIB) as sandbox:

@@ -17,8 +17,8 @@ from archives import Shelf, put_record
 from test_cli import Pgdrill, pgdrill  # noqa: F401 - a fixture
 
 from backup_lib.configuration import load_configuration
-from backup_lib.monitor.checklist import PERIODS, Checklist, needing_drill, run_checklist
-from backup_lib.monitor.checklist_items import Period
+from backup_lib.monitor.checklist import Checklist, needing_drill, run_checklist
+from backup_lib.monitor.checklist_items import LISTS, Period
 from backup_lib.monitor.checklist_texts import render_markdown, render_text, texts
 from backup_lib.monitor.status import examine
 
@@ -172,7 +172,7 @@ def test_an_archive_that_cannot_be_read_fails(shelf: Shelf) -> None:
     assert states(checklist("daily"))["integrity"] == "failed"
 
 
-@pytest.mark.parametrize("period", PERIODS)
+@pytest.mark.parametrize("period", LISTS)
 def test_where_nothing_is_known_nothing_is_ticked(shelf: Shelf, period: Period) -> None:
     done = checklist(period, toml="")
     assert "proved" not in states(done).values()

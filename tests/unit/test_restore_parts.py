@@ -173,7 +173,7 @@ def test_what_reaches_beyond_the_database_is_refused(
 
 
 SERVER = ServerFacts(
-    version="18.6", version_number=180006, role="me", is_superuser=True, may_create_databases=True, in_recovery=False,
+    version="18.6", version_number=180006, role="me", may_create_databases=True, in_recovery=False,
     databases=frozenset(), unfinished=frozenset(), roles=frozenset({"me", "old", "boss"}), superusers=frozenset({"boss"}),
     tablespaces=frozenset(), extensions=frozenset(), free_bytes=None,
 )  # fmt: skip

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any, Literal
+from typing import Any
 
 import docker
 from docker.errors import DockerException, ImageNotFound, NotFound
@@ -56,10 +56,6 @@ class Image:
     @property
     def label(self) -> str:
         return f"{self.name} ({(self.digest or self.id).rpartition('@')[2]})"
-
-
-ImageStatus = Literal["present", "pullable", "not found", "registry unreachable", "unknown"]
-"""unknown: the engine cannot ask a registry without fetching; Podman 4 cannot."""
 
 
 @contextmanager
@@ -140,23 +136,6 @@ def find_image(name: str, *, pull_timeout_s: float = 600) -> Image:
                 hint=f"look at `docker image ls {name}`; another program may be removing images",
             )
         return image
-
-
-def image_status(name: str, *, timeout_s: float = 10) -> ImageStatus:
-    """Whether an image is here, or could be fetched; fetches nothing.
-
-    :raises EngineError: when no engine answers.
-    """
-    with engine(timeout_s) as client:
-        if _held_image(client, name):
-            return "present"
-        try:
-            client.api.inspect_distribution(name)
-        except (DockerException, RequestException) as exc:
-            if _says_missing(explain(exc)):
-                return "not found"
-            return "unknown" if isinstance(exc, NotFound) else "registry unreachable"
-        return "pullable"
 
 
 def _held_image(client: docker.DockerClient, name: str) -> Image | None:
