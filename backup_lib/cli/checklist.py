@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +15,7 @@ from backup_lib.cli.configured import load
 from backup_lib.cli.options import AsJson
 from backup_lib.cli.status import Place
 from backup_lib.cli.talk import put, put_json, say
+from backup_lib.errors import LockedError, StoreError
 
 if TYPE_CHECKING:
     from backup_lib.configuration import Configuration
@@ -88,17 +90,28 @@ def _describe(done: Checklist) -> dict[str, object]:
 
 
 def _keep(done: Checklist, lang: Language, folder: Path) -> Path:
-    """The record, by its date: figures as JSON, and for people."""
+    """The record, by its date: figures as JSON, and for people. Of two in one second both are kept."""
     import msgspec
 
     from backup_lib.half_written import clear, remove
     from backup_lib.monitor.checklist_texts import render_markdown
     from backup_lib.store import LocalStore
 
-    name, store = f"{done.at:%Y%m%dT%H%M%SZ}-{done.period}", LocalStore(folder)
+    store, begins = LocalStore(folder), f"{done.at:%Y%m%dT%H%M%SZ}"
+    figures = msgspec.json.format(msgspec.json.encode(_describe(done)), indent=1) + b"\n"
     clear(folder, "")  # what killed ones left: no other has their names, so nobody else would
+    for number in count(1):
+        name = f"{begins}-{done.period}" if number == 1 else f"{begins}.{number}-{done.period}"
+        try:
+            with store.create(f"{name}.json") as sink:
+                sink.write(figures)
+            break
+        except LockedError:
+            continue
+        except StoreError:
+            if not store.exists(f"{name}.json"):
+                raise
     try:
-        store.replace(f"{name}.json", msgspec.json.format(msgspec.json.encode(_describe(done)), indent=1) + b"\n")
         store.replace(f"{name}.md", render_markdown(done, lang).encode())
     except BaseException:  # both or none
         remove(folder / f"{name}.json")

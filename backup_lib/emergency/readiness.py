@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -48,7 +49,8 @@ def check(request: Request, live: str, now: datetime, *, progress: Progress | No
 
     :param request: its database and `create` are set here.
     """
-    stamp = now.astimezone(UTC).strftime("%Y%m%d_%H%M%S")
+    # Not the time alone: an interrupted one drops what has the name, which must be no other's of the same second.
+    stamp = f"{now.astimezone(UTC):%Y%m%d_%H%M%S}_{secrets.token_hex(3)}"
     new = _short(live, f"_new_{stamp}")
     prepared = prepare(replace(request, database=new, create=True), progress=progress)
     with prepared.server.maintenance(avoid=[live]) as conn:

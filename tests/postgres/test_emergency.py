@@ -29,7 +29,7 @@ from backup_lib.cli.app import app
 from backup_lib.dump_reader import read_inventory
 from backup_lib.dump_text import open_dump_text
 from backup_lib.emergency.proof import prove
-from backup_lib.emergency.readiness import check
+from backup_lib.emergency.readiness import begin, check
 from backup_lib.emergency.state import State, read_state, write_state
 from backup_lib.errors import BackupError
 from backup_lib.restore.prepare import Request, prepare, read_manifest
@@ -479,6 +479,19 @@ def test_one_at_a_time_and_on_one_server(live_of: Callable[..., Live], server_of
     elsewhere = server_of(15).conninfo(live.name)
     status, _, err = live.run("--resume", "--yes", "--dsn", elsewhere)
     assert (status, "is of another server" in err) == (3, True)
+
+
+def test_two_begun_in_one_second_restore_into_two_databases(live_of: Callable[..., Live]) -> None:
+    """Each drops what an interruption left of its own; with states in two folders neither knows of the other."""
+    live, now = live_of(), datetime.now(UTC)
+    states = []
+    for _ in range(2):
+        readiness = check(Request(archive=live.archive, dsn=live.dsn), live.name, now)
+        states.append(begin(readiness, str(live.archive), live.name))
+    first, second = states
+    assert first.new != second.new
+    assert first.old != second.old
+    assert all(f"{state.new}".removeprefix(f"{live.name}_new_") in state.old for state in states)
 
 
 def test_the_pre_checks_name_what_is_in_the_way(live_of: Callable[..., Live]) -> None:

@@ -433,6 +433,10 @@ def test_the_record_is_kept_and_a_dry_run_keeps_none(pgdrill: Pgdrill, tmp_path:
     page = kept.with_suffix(".md").read_text()
     assert "- [x] **Verificar la integridad del archivo**: comprobado" in page
     assert name in page
+    for _ in range(4):  # most of them in one second
+        pgdrill("checklist", "daily")
+    records = sorted((tmp_path / "reports" / "checklists").glob("*-daily.json"))
+    assert len(records) == len(list(kept.parent.glob("*-daily.md"))) == 5
     (shelf.folder / name).write_bytes(b"\1" * 1000)
     assert pgdrill("checklist", "daily", "--dry-run").status == 1
 
