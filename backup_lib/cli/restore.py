@@ -252,7 +252,9 @@ def _meant(request: str, backups: str | Path, of: Sequence[str | None]) -> list[
 
     for database in filter(None, of if request == "latest" else ()):
         with suppress(NoSuchArchiveError):
-            return resolve([f"latest:{database}"], backups)
+            found = resolve([f"latest:{database}"], backups)
+            if found[0].kind != "config":  # files that are called as the database is
+                return found
     return resolve([request], backups)
 
 

@@ -31,6 +31,7 @@ from backup_lib.errors import (
     RestoreError,
     UsageError,
 )
+from backup_lib.files_backup import make_files_backup
 from backup_lib.inventory import Inventory
 from backup_lib.restore.prepare import Request, prepare
 from backup_lib.restore.run import Restored, carry_out
@@ -234,7 +235,7 @@ def test_another_major_is_said_and_tried(
 def test_a_filled_target_is_refused_by_name_and_left_alone(shop: Shop, fresh_database: Callable[..., str]) -> None:
     dsn = fresh_database(shop.server)
     execute(dsn, "CREATE TABLE mia (n int)", "INSERT INTO mia VALUES (1)")
-    with pytest.raises(RestoreError, match=r"is not empty: it holds 1 objects, such as table public.mia") as refused:
+    with pytest.raises(RestoreError, match=r"is not empty: it holds 1 object, such as table public.mia") as refused:
         restore(shop.ours, dsn)
     assert "--clean" in refused.value.hint
     assert query(dsn, "SELECT count(*) FROM mia") == 1
@@ -525,6 +526,8 @@ def test_latest_is_of_the_database_that_is_restored_into(
     mine = make_backup(own, tmp_path, now=now - timedelta(seconds=5)).name
     theirs = make_backup(other, tmp_path, now=now).name  # as --all-databases does: the last one is anybody's
     unknown = fresh_database(server)
+    files = str(conninfo_to_dict(unknown)["dbname"])  # configuration files that are called as the database is
+    make_files_backup([__file__], tmp_path, name=files)
     for dsn, words, meant in (
         (own, (), mine),
         (own, ("--create-database", "nueva"), mine),
