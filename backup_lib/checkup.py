@@ -21,6 +21,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from backup_lib.catalog import list_archives
 from backup_lib.errors import BackupError, ServerError, SourceError, StoreError, Unreachable, UnreachableError
 from backup_lib.listing import Found
+from backup_lib.quantity import number_of
 from backup_lib.server_programs import client_for
 from backup_lib.source import connect, list_tables, require_all_rows
 from backup_lib.store import LocalStore, Store
@@ -61,7 +62,7 @@ def examine_database(dsn: str, label: str = "") -> Iterator[Examined]:
             except SourceError as exc:
                 yield _missing(f"{what}: privileges", exc, "no-privilege")
             else:
-                detail = f"{role} may read all {len(tables)} tables"
+                detail = f"{role} may read {'the 1 table' if len(tables) == 1 else f'all {len(tables):,} tables'}"
                 yield Examined(what=f"{what}: privileges", status="ok", detail=detail)
     except UnreachableError as exc:
         hint = "; ".join(filter(None, (exc.hint, _try_with(exc.cause, parameters))))
@@ -120,7 +121,7 @@ def examine_place(place: Store) -> Iterator[Examined]:
         yield _missing(what, exc, "not-readable")
         return
     if not isinstance(place, LocalStore):
-        yield Examined(what=what, status="ok", detail=f"{len(found)} archives")
+        yield Examined(what=what, status="ok", detail=number_of(len(found), "archive"))
         return
     if (closed := _closed(place.folder)) is not None:
         yield _missing(what, closed, "not-readable")

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from backup_lib.ledger import Standing
+from backup_lib.quantity import number_of
 
 Action = Literal["keep", "delete", "quarantine"]
 Group = tuple[str, str]  # database and kind: no schema takes the place of data
@@ -159,7 +160,10 @@ def _kept_verified(verified: Sequence[_Dated], policy: Policy) -> Iterator[tuple
     since = verified[0][0] - timedelta(days=policy.keep_days)
     young = [candidate for taken_at, candidate in verified if taken_at >= since]
     for candidate in young[: policy.keep_max]:
-        yield candidate.name, f"verified, within {policy.keep_days} days of the newest verified one"
+        yield (
+            candidate.name,
+            f"verified, within {number_of(policy.keep_days, 'day')} of the newest verified one",
+        )
     yield verified[0][1].name, "the newest verified one is never deleted"
 
 
@@ -192,8 +196,14 @@ def _of_unverified(taken_at: datetime, newest: datetime | None, policy: Policy) 
     if taken_at >= newest:
         return "keep", "not verified, and newer than every verified one"
     if newest - taken_at <= timedelta(days=policy.keep_days):
-        return "keep", f"not verified; within {policy.keep_days} days of the newest verified one"
-    return "delete", f"never verified, and {(newest - taken_at).days} days older than the newest verified one"
+        return (
+            "keep",
+            f"not verified; within {number_of(policy.keep_days, 'day')} of the newest verified one",
+        )
+    return (
+        "delete",
+        f"never verified, and {number_of((newest - taken_at).days, 'day')} older than the newest verified one",
+    )
 
 
 def _of_quarantined(since: datetime, newest: datetime | None, policy: Policy) -> tuple[Action, str]:
@@ -201,7 +211,10 @@ def _of_quarantined(since: datetime, newest: datetime | None, policy: Policy) ->
     served = newest - since if newest else timedelta(0)
     if served > timedelta(days=policy.quarantine_days):
         return "delete", f"in quarantine since {since:%Y-%m-%d}, and newer ones were verified"
-    return "keep", f"in quarantine since {since:%Y-%m-%d}, for {policy.quarantine_days} days at least"
+    return (
+        "keep",
+        f"in quarantine since {since:%Y-%m-%d}, for {number_of(policy.quarantine_days, 'day')} at least",
+    )
 
 
 def _of_replaced(
@@ -211,15 +224,21 @@ def _of_replaced(
     if not stand_in.is_proved:
         return "keep", f"set aside, and {stand_in.why}"
     if since is None:
-        return "keep", f"set aside; its {policy.quarantine_days} days count from the first prune that sees it"
+        return (
+            "keep",
+            f"set aside; its {number_of(policy.quarantine_days, 'day')} count from the first prune that sees it",
+        )
     served = newest - since if newest else timedelta(0)
     if served > timedelta(days=policy.quarantine_days):
         return "delete", f"set aside since {since:%Y-%m-%d}, and {stand_in.why}"
-    return "keep", f"set aside since {since:%Y-%m-%d}, for {policy.quarantine_days} days at least"
+    return (
+        "keep",
+        f"set aside since {since:%Y-%m-%d}, for {number_of(policy.quarantine_days, 'day')} at least",
+    )
 
 
 def _why_expired(taken_at: datetime, newest: datetime | None, policy: Policy) -> str:
     age = newest - taken_at if newest else timedelta(0)
     if age > timedelta(days=policy.keep_days):
-        return f"verified, {age.days} days older than the newest verified one"
+        return f"verified, {number_of(age.days, 'day')} older than the newest verified one"
     return f"verified, more than {policy.keep_max} newer ones are"

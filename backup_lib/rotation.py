@@ -15,6 +15,7 @@ from backup_lib.bundle import (
 from backup_lib.catalog import Found, list_archives
 from backup_lib.errors import BackupError
 from backup_lib.ledger import Ledger, read_ledger
+from backup_lib.quantity import number_of
 from backup_lib.store import Store
 
 
@@ -49,14 +50,14 @@ def plan_rotation(place: Store, *, older_than_days: int, now: datetime) -> list[
         youngest = months[archive.database or "", month]
         reason = _why_loose(archive, now, standings, newest)
         if not reason and now - youngest < timedelta(days=older_than_days):
-            reason = f"the youngest of its month, {month}, is {(now - youngest).days} days old"
+            reason = f"the youngest of its month, {month}, is {number_of((now - youngest).days, 'day')} old"
         if not reason and month == f"{now:%Y-%m}":
             reason = f"its month, {month}, is not over"
         if reason:
             planned.append(Packed(found=archive, action="keep", reason=reason))
             continue
         name = next(n for n in _names(archive) if n not in taken)
-        why = f"{(now - archive.taken_at).days} days old, and its month, {month}, is over"
+        why = f"{number_of((now - archive.taken_at).days, 'day')} old, and its month, {month}, is over"
         planned.append(Packed(found=archive, action="pack", reason=why, bundle=name))
     return planned
 

@@ -46,7 +46,8 @@ def analyze(connect: Connect, database: str, *, jobs: int) -> list[str]:
         failed = [name for done in [pool.submit(work) for _ in range(threads)] for name in done.result()]
     if not failed:
         return []
-    return [f"Planner statistics: ANALYZE of {len(failed)} tables in {database} failed, {min(failed)} among them."]
+    of = min(failed) if len(failed) == 1 else f"{len(failed)} tables, {min(failed)} among them,"
+    return [f"Planner statistics: ANALYZE of {of} in {database} failed."]
 
 
 def _taken(waiting: Queue[str]) -> Iterator[str]:

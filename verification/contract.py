@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from backup_lib.inventory import Entry, Inventory
+from backup_lib.quantity import number_of
 from verification.facts import is_of_database
 
 
@@ -66,7 +67,7 @@ def breaches(kind: str, dump: Inventory) -> list[Breach]:
     found = []
     if not contract.rows:
         found += [
-            Breach(object=table.label, expected="its definition only", actual=f"{table.rows} rows")
+            Breach(object=table.label, expected="its definition only", actual=number_of(table.rows, "row"))
             for table in dump.tables
         ]
         found += [
@@ -74,7 +75,7 @@ def breaches(kind: str, dump: Inventory) -> list[Breach]:
             for sequence in dump.sequences
         ]
         if dump.large_objects:
-            count = f"{len(dump.large_objects)} large objects"
+            count = number_of(len(dump.large_objects), "large object")
             found.append(Breach(object="large objects", expected="none", actual=count))
     if not contract.definitions:
         found += [

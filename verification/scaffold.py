@@ -15,6 +15,7 @@ from backup_lib.dump_events import EntryStart
 from backup_lib.load_order import parse_table
 from backup_lib.manifest import Manifest
 from backup_lib.plain_loader import Loader
+from backup_lib.quantity import number_of
 from backup_lib.statement_errors import StatementError
 from verification.scope import Scope
 
@@ -55,7 +56,7 @@ class Scaffold:
         self.lacking = {label: error for label, error in refused.items() if label.startswith("EXTENSION ")}
         self._waiting -= set(made)
         self.made += [label for label in made if not label.startswith(tuple(_OF_TABLES))]
-        return f"{len(made)} definitions of the manifest" if made else None
+        return f"{number_of(len(made), 'definition')} of the manifest" if made else None
 
 
 def scaffold_of(connect: Connect, manifest: Manifest | None, scope: Scope) -> Scaffold | None:

@@ -27,6 +27,7 @@ from backup_lib.cli.options import (
 from backup_lib.cli.several import back_up_each, configured_targets, name_source, targets_of_server
 from backup_lib.cli.talk import Progress, put, put_json, render_size, say
 from backup_lib.errors import BackupError, UsageError
+from backup_lib.quantity import number_of, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -249,7 +250,7 @@ def put_result(result: BackupResult, replicas: Sequence[Replica] = (), *, as_jso
 def _what(facts: Mapping[str, Any]) -> str:
     if facts["kind"] == "config":
         return f"{facts['files']:,} files, folders and links"
-    return f"{facts['rows']:,} rows in {facts['tables']} tables"
+    return f"{quantity(facts['rows'], 'row')} in {number_of(facts['tables'], 'table')}"
 
 
 def _say_failures(replicas: Sequence[Replica]) -> None:
@@ -346,6 +347,6 @@ def manifest(
             }
         )
     else:
-        put(f"{out}: {rows:,} rows in {tables} tables of {recorded.source.database}")
+        put(f"{out}: {quantity(rows, 'row')} in {number_of(tables, 'table')} of {recorded.source.database}")
     if snapshot is None:
         say("note: without --snapshot it holds for an archive only if nobody writes between the two")

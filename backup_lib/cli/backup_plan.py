@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from backup_lib.cli.talk import put, put_json, render_size, say
+from backup_lib.quantity import number_of
 
 if TYPE_CHECKING:
     from backup_lib.backup_plan import BackupPlan
@@ -48,7 +49,7 @@ def _put(plans: Sequence[BackupPlan]) -> None:
         size = f"about {render_size(plan.expected_bytes)}, as {plan.like}" if plan.expected_bytes else "size unknown"
         free = f"; {render_size(plan.free_bytes)} free" if plan.free_bytes is not None else ""
         put(f"  to {plan.place}/{plan.name}: {size}{free}")
-    put(f"  rows of {len(first.tables)} tables: {_some(first.tables)}")
+    put(f"  rows of {number_of(len(first.tables), 'table')}: {_some(first.tables)}")
     if first.left_out:
         put(f"  NOT of {len(first.left_out)}: {_some(first.left_out)}")
     if first.options:

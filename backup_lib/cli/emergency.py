@@ -14,6 +14,7 @@ import typer
 from backup_lib.cli.restore_plan import put_plan
 from backup_lib.cli.talk import Progress, put, put_json, render_size, say
 from backup_lib.errors import UsageError
+from backup_lib.quantity import number_of
 
 if TYPE_CHECKING:
     from backup_lib.emergency.readiness import Readiness
@@ -131,7 +132,8 @@ def _put_readiness(readiness: Readiness, live: str, commands: Commands, tell: Ca
     plan = replace(readiness.prepared.plan, notes=readiness.notes, obstacles=readiness.obstacles)
     put_plan(plan, to_stderr=tell is say)
     size = render_size(readiness.live_bytes)
-    tell(f"  then        {live} ({size}, {readiness.sessions} sessions, which are ended) changes names with it")
+    sessions = number_of(readiness.sessions, "session")
+    tell(f"  then        {live} ({size}, {sessions}, all of them ended) changes names with it")
     for word, command in (("stop", commands.stop), ("start", commands.start),
                           ("health", commands.health or commands.health_url)):  # fmt: skip
         tell(f"  {word:<11} {command or 'nothing is set'}")

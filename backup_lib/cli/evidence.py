@@ -11,6 +11,7 @@ import typer
 from backup_lib.cli.options import AsJson
 from backup_lib.cli.talk import put, put_json
 from backup_lib.errors import NoSuchArchiveError, StoreError
+from backup_lib.quantity import number_of
 
 _SUMS, _RECORD = "SHA256SUMS", "record.json"
 _LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/]+)")
@@ -38,7 +39,10 @@ def verify(
     else:
         for fault in faults:
             put(f"FAULT  {fault}")
-        put(f"{folder}: {len(intact)} files as they were written" + (f", {len(faults)} faults" if faults else ""))
+        put(
+            f"{folder}: {number_of(len(intact), 'file')} as they were written"
+            + (f", {number_of(len(faults), 'fault')}" if faults else "")
+        )
     raise typer.Exit(1 if faults else 0)
 
 

@@ -16,6 +16,7 @@ from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups, Dsn, Identiti
 from backup_lib.cli.restore_plan import describe_plan, put_plan
 from backup_lib.cli.talk import Progress, put, put_json, say
 from backup_lib.errors import NoSuchArchiveError, UsageError
+from backup_lib.quantity import number_of, quantity
 
 if TYPE_CHECKING:
     from backup_lib.catalog import Found
@@ -275,8 +276,9 @@ def _put_restored(restored: Restored, *, as_json: bool) -> None:
         put_json(facts | {"plan": describe_plan(plan), "seconds": round(restored.seconds, 3)})
         return
     put(
-        f"restored into {plan.database} in {restored.seconds:.1f} s; counted again: {restored.rows_counted:,} rows in "
-        f"{restored.tables_counted} tables, {restored.sequences_checked} sequences, all as in the archive"
+        f"restored into {plan.database} in {restored.seconds:.1f} s; counted again: "
+        f"{quantity(restored.rows_counted, 'row')} in {number_of(restored.tables_counted, 'table')}, "
+        f"{number_of(restored.sequences_checked, 'sequence')}, all as in the archive"
     )
     if restored.put_back:
         put(f"  put aside meanwhile, and back in force: {some(restored.put_back)}")

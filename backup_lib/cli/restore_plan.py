@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from backup_lib.cli.talk import put, render_size, say
+from backup_lib.quantity import number_of
 
 if TYPE_CHECKING:
     from backup_lib.restore.plan import Plan
@@ -17,11 +18,12 @@ _SHOWN = 20
 def put_plan(plan: Plan, *, to_stderr: bool = False) -> None:
     tell = say if to_stderr else put
     where = "a new database" if plan.creates_database else "the database"
-    how = "in one transaction" if plan.in_one_transaction else f"by {plan.jobs} sessions"
+    how = "in one transaction" if plan.in_one_transaction else f"by {number_of(plan.jobs, 'session')}"
     tell(f"{plan.archive} → {where} {plan.database}, {how}")
     tell(f"  server      PostgreSQL {plan.server_version}; the archive is from {plan.archive_version or '?'}")
     free = "" if plan.free_bytes is None else f"; the server's disk has {render_size(plan.free_bytes)} left"
-    tell(f"  rows        {plan.rows:,} in {plan.tables} tables, {render_size(plan.size_bytes)} as text{free}")
+    tables = number_of(plan.tables, "table")
+    tell(f"  rows        {plan.rows:,} in {tables}, {render_size(plan.size_bytes)} as text{free}")
     if plan.definitions:
         tell(f"  definitions {', '.join(f'{count} {kind.lower()}' for kind, count in plan.definitions.items())}")
     others = [(plan.sequence_values, "sequence values"), (plan.large_objects, "large objects")]

@@ -29,6 +29,7 @@ from backup_lib.emergency.state import STEPS, State, Step, write_state
 from backup_lib.emergency.swap import name_of, oid_of, rename
 from backup_lib.errors import BackupError, HealthError, InterruptedRestoreError, RestoredOtherwiseError, RestoreError
 from backup_lib.process import passthrough
+from backup_lib.quantity import number_of, quantity
 from backup_lib.restore import database as new_database
 from backup_lib.restore.outline import Progress
 from backup_lib.restore.plan import some
@@ -208,7 +209,8 @@ class Emergency:
             self._take_over(conn, prepared)
         for warning in restored.warnings:
             self._tell(f"  warning: {warning}")
-        return f"{restored.rows_counted:,} rows in {restored.tables_counted} tables are in {state.new}, counted"
+        tables = number_of(restored.tables_counted, "table")
+        return f"{quantity(restored.rows_counted, 'row')} in {tables}, counted, in {state.new}"
 
     def _read_again(self, request: Request, *, create: bool) -> Prepared:
         prepared = prepare(replace(request, database=self.state.new, create=create), progress=self._progress)
@@ -251,8 +253,9 @@ class Emergency:
             self._tell(f"  warning: counted, but not compared, for want of a manifest: {some(proof.uncompared)}")
         rephrased = f", {proof.rephrased} in other words" if proof.rephrased else ""
         return (
-            f"{proof.rows:,} rows in {proof.tables} tables, {proof.definitions} definitions{rephrased}"
-            + (f", {proof.objects} objects of the source's catalog" if proof.objects else "")
+            f"{quantity(proof.rows, 'row')} in {number_of(proof.tables, 'table')}, "
+            f"{number_of(proof.definitions, 'definition')}{rephrased}"
+            + (f", {number_of(proof.objects, 'object')} of the source's catalog" if proof.objects else "")
             + " are the archive's"
         )
 

@@ -11,6 +11,7 @@ from psycopg import sql
 from backup_lib import source
 from backup_lib.inventory import SequenceValue, TableData
 from backup_lib.load_order import Table, parse_table
+from backup_lib.quantity import quantity
 from backup_lib.restore.target import Connection
 
 
@@ -41,7 +42,7 @@ def check_counts(conn: Connection, tables: Sequence[TableData]) -> list[str]:
         counted = _count(conn, table) if table is not None else None
         enough = counted is not None and counted >= rows and table is not None and table.is_member
         if counted != rows and not enough:
-            found = "is not there" if counted is None else f"has {counted:,} rows"
+            found = "is not there" if counted is None else f"has {quantity(counted, 'row')}"
             wrong.append(f"{'.'.join(name)} {found}, the archive holds {rows:,}")
     return wrong
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from backup_lib.inventory import TableData, major_of, total_rows
 from backup_lib.manifest import Manifest
+from backup_lib.quantity import number_of
 from backup_lib.restore.outline import Outline, Part, roles_of
 from backup_lib.restore.selection import Dependency, Selection
 from backup_lib.restore.standing import WITH_ITS_TABLE
@@ -189,7 +190,7 @@ def _overwritten(
         found = tuple(f"rows of {table}" for table in found)
     elif selection.is_whole:
         found = tuple(name for name in database.catalog if not name.startswith(WITH_ITS_TABLE))
-        what = f"{database.name} is not empty: it holds {len(found)} objects, such as {some(found)}"
+        what = f"{database.name} is not empty: it holds {number_of(len(found), 'object')}, such as {some(found)}"
     else:
         found = tuple(sorted({p.label for p in selection.chosen_tables if p.table in database.names}))
         what = f"already there: {some(found)}"

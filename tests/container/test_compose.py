@@ -110,7 +110,7 @@ def test_a_backup_by_hand_is_packed_as_asked_and_its_drill_tells_good_from_bad(s
     shop.compose("run", "--rm", "drill")
     record = json.loads((shop.folder / "reports" / "latest" / "record.json").read_text())
     assert record["verdict"] == "verified"
-    assert "1 tables with 1,000 rows" in record["summary"]
+    assert "1 table with 1,000 rows" in record["summary"]
     assert "en_US.utf8" in archive.read_text()
     # And the other way round: one row is another, and the exit status comes through.
     archive.write_text(archive.read_text().replace("café 77\n", "café 78\n"))

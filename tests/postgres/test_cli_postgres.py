@@ -142,7 +142,7 @@ def test_a_recorded_manifest_proves_somebody_elses_archive(
         said = pgdrill("manifest", "--out", "m.json", "--snapshot", row[0], dsn=dsn)
         pg_dump(server, dsn, tmp_path / "theirs.sql", f"--snapshot={row[0]}")
     assert said.returncode == 0, said.stderr
-    assert "500 rows in 1 tables" in said.stdout
+    assert "500 rows in 1 table" in said.stdout
     assert (tmp_path / "m.json").stat().st_mode & 0o777 == 0o600
     said = pgdrill("verify", "./theirs.sql", "--manifest", "m.json", "--sandbox", "embedded")
     assert said.returncode == 0, said.stdout

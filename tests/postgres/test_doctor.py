@@ -81,7 +81,7 @@ def test_each_reason_why_a_database_cannot_be_backed_up_is_told_apart(logins: st
     )
     good = by_name(examine_database(make_conninfo(logins, **cashier)))
     assert [item.status for item in good.values()] == ["ok", "ok", "ok"]
-    assert good["database: privileges"].detail == "cashier may read all 1 tables"
+    assert good["database: privileges"].detail == "cashier may read the 1 table"
     assert f"server {NEWEST_MAJOR}." in good["database: version"].detail
 
 

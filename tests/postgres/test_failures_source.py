@@ -68,7 +68,7 @@ def test_what_the_source_tolerates_and_a_restore_refuses_is_named(
     assert record.verdict == "failed", told(record)
     said = faults(record)
     assert 'relation "tasa" does not exist' in said, said  # row 16, with its cause
-    for table in ("app.generada: 50 rows | no such table restored", "app.ahijo: 1 rows | 0 rows restored"):
+    for table in ("app.generada: 50 rows | no such table restored", "app.ahijo: 1 row | 0 rows restored"):
         assert table in said, said
     for constraint in ("duplicada_pkey", "de_duena"):
         assert f"table constraint {constraint} on app" in said, said

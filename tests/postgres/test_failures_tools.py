@@ -413,5 +413,5 @@ def test_a_stale_archive_misses_its_objective_and_an_archive_of_another_day_is_s
     shutil.copy(today.with_name(today.name + SUFFIX), (yesterday / path.name).with_name(path.name + SUFFIX))
     reseal(yesterday / path.name)
     record = drill_of(yesterday / path.name, rpo_s=0.001, rto_s=0.001)
-    assert "row-count public.orders: 2 rows | 1 rows in the archive" in faults(record)
+    assert "row-count public.orders: 2 rows | 1 row in the archive" in faults(record)
     assert (record.rpo.met, record.rto.met) == (False, False)

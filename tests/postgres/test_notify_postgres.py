@@ -68,7 +68,7 @@ def test_backup_drill_failure_and_recovery_are_told(
     ]  # fmt: skip
     backup, drill, failure, _recovery = hooks
     assert f"{archive.name}: " in backup["lines"][0]
-    assert "500 rows in 1 tables" in backup["lines"][0]
+    assert "500 rows in 1 table" in backup["lines"][0]
     assert drill["lines"][0].startswith("VERIFIED latest: ")
     assert failure["lines"][0].startswith("FAILED latest: ")
     assert any(line.startswith("integrity, ") for line in failure["lines"])

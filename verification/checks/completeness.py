@@ -6,6 +6,7 @@ import fnmatch
 import re
 
 from backup_lib.inventory import Inventory, as_shown
+from backup_lib.quantity import number_of
 from verification.contract import breaches, lacking
 from verification.facts import Facts
 from verification.finding import Finding, fault, match
@@ -31,8 +32,14 @@ def check_completeness(facts: Facts) -> list[Finding]:
     found += _nothing(facts, dump) if dump.is_empty else _expected(scope, dump)
     if facts.manifest is None and scope.said_by == "dump" and scope.kind == "full":
         found += _holes(facts, dump)
-    rows = f"rows of {len(dump.tables)} tables" if dump.tables else "no rows"
-    return found or [match(NAME, "dump", f"{scope.kind}: {len(dump.entries)} definitions, {rows}, closing line")]
+    rows = f"rows of {number_of(len(dump.tables), 'table')}" if dump.tables else "no rows"
+    return found or [
+        match(
+            NAME,
+            "dump",
+            f"{scope.kind}: {number_of(len(dump.entries), 'definition')}, {rows}, closing line",
+        )
+    ]
 
 
 def _cut(facts: Facts, dump: Inventory) -> Finding:
@@ -49,7 +56,7 @@ def _nothing(facts: Facts, dump: Inventory) -> list[Finding]:
     if facts.promised is not None and facts.promised.is_empty:
         return [match(NAME, "dump", "empty, as the database was")]
     if facts.promised is not None:
-        return [_fault("dump", f"{len(facts.promised.entries)} definitions", "none")]
+        return [_fault("dump", number_of(len(facts.promised.entries), "definition"), "none")]
     return [
         _fault(
             "dump",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from backup_lib.inventory import TableData
+from backup_lib.quantity import number_of
 from verification.checks.restore import lacked
 from verification.checks.row_count import promised_tables
 from verification.facts import Facts, Restored
@@ -47,7 +48,7 @@ def _promised(facts: Facts, restored: Restored) -> list[Finding]:
         key = (table.schema, table.name)
         archived, returned = held.get(key), back.get(key)
         if archived is None:
-            found.append(_fault(table, f"{table.rows} rows", "no rows of it in the archive"))
+            found.append(_fault(table, number_of(table.rows, "row"), "no rows of it in the archive"))
         elif (
             _same(table, archived)
             or (returned is not None and _same(table, returned))
@@ -60,13 +61,13 @@ def _promised(facts: Facts, restored: Restored) -> list[Finding]:
             found.append(
                 _fault(
                     table,
-                    f"{table.rows} rows, SHA-256 {table.sha256}",
-                    f"{archived.rows} rows, SHA-256 {archived.sha256} in the archive",
+                    f"{number_of(table.rows, 'row')}, SHA-256 {table.sha256}",
+                    f"{number_of(archived.rows, 'row')}, SHA-256 {archived.sha256} in the archive",
                 )
             )
     known = {(t.schema, t.name) for t in promised.tables}
     found += [
-        _fault(table, "no rows promised", f"{table.rows} rows in the archive")
+        _fault(table, "no rows promised", f"{number_of(table.rows, 'row')} in the archive")
         for table in dump.tables
         if (table.schema, table.name) not in known
     ]
@@ -125,16 +126,17 @@ def _brought_back(table: TableData, restored: Restored) -> Finding | None:
             hint="mend what the other findings name, and drill again",
         )
     columns = ", ".join(f"{name} in {count}" for name, count in difference.columns.items())
-    actual = f"{difference.missing} archived rows not restored, {difference.unexpected} rows nobody archived"
+    missing, unexpected = number_of(difference.missing, "archived row"), number_of(difference.unexpected, "row")
+    actual = f"{missing} not restored, {unexpected} nobody archived"
     return _fault(
         table,
-        f"the {table.rows} archived rows",
+        f"the {number_of(table.rows, 'archived row')}",
         actual + (f"; columns that differ: {columns}" if columns else "") + f"; {some(difference.places, 20)}",
     )
 
 
 def _how_the_same(table: TableData, restored: Restored) -> str:
-    rows = f"{table.rows} rows, SHA-256 {table.sha256}"
+    rows = f"{number_of(table.rows, 'row')}, SHA-256 {table.sha256}"
     difference = restored.differences.get((table.database, difference_key(table)))
     if difference is None or not difference.by_sums:
         return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backup_lib.quantity import number_of
 from verification.checks.restore import lacked
 from verification.facts import Facts
 from verification.finding import Finding, fault, match
@@ -46,8 +47,8 @@ def _of_extensions(facts: Facts) -> list[Finding]:
             object=table,
             status="note",
             cause="source",
-            expected=f"{rows} rows at the source, in a table that belongs to an extension",
-            actual="no such table" if table not in there else f"{there[table]} rows made by the extension",
+            expected=f"{number_of(rows, 'row')} at the source, in a table that belongs to an extension",
+            actual="no such table" if table not in there else f"{number_of(there[table], 'row')} made by the extension",
             why="pg_dump leaves such a table out unless its extension registers it: these rows are in no archive",
             hint=f"if they matter: pg_extension_config_dump in the extension, or copy {table} apart",
         )
@@ -79,14 +80,15 @@ def _judge(
 ) -> Finding:
     expected = archived if promised is None else promised.get(table)
     if expected is None:
-        return _fault(table, "no such table in the source's snapshot", f"{archived} rows in the archive")
+        held = "none" if archived is None else number_of(archived, "row")
+        return _fault(table, "no such table in the source's snapshot", f"{held} in the archive")
     if archived is not None and archived != expected:
-        return _fault(table, f"{expected} rows", f"{archived} rows in the archive")
+        return _fault(table, number_of(expected, "row"), f"{number_of(archived, 'row')} in the archive")
     if restored != expected:
-        actual = "no such table restored" if restored is None else f"{restored} rows restored"
-        finding = _fault(table, f"{expected} rows", actual)
+        actual = "no such table restored" if restored is None else f"{number_of(restored, 'row')} restored"
+        finding = _fault(table, number_of(expected, "row"), actual)
         return finding if without.isdisjoint({f"TABLE {table}", f"TABLE DATA {table}"}) else excused(finding)
-    return match(NAME, table, f"{expected} rows")
+    return match(NAME, table, number_of(expected, "row"))
 
 
 def _fault(table: str, expected: str, actual: str) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 
 from backup_lib.inventory import Entry, Inventory, major_of
+from backup_lib.quantity import number_of
 from verification.checks.restore import lacked
 from verification.facts import OF_DATABASE, Facts, Restored, pair_entries
 from verification.finding import Finding, fault, match
@@ -26,7 +27,7 @@ def check_schema(facts: Facts) -> list[Finding]:
     if not found and not dump.entries:
         return [match(NAME, "database", "no definition promised, none archived")]
     equal = max(0, len(dump.entries) - len(found))
-    return found + [match(NAME, f"{equal} entries", "as archived")] * bool(equal)
+    return found + [match(NAME, number_of(equal, "entry", "entries"), "as archived")] * bool(equal)
 
 
 def _promised(facts: Facts, restored: Restored) -> list[Finding]:

@@ -16,6 +16,7 @@ from functools import partial
 import psycopg
 from psycopg import RawCursor
 
+from backup_lib.quantity import quantity
 from backup_lib.settings import SqlCheck
 from backup_lib.statement_errors import message_without_values
 from verification.checks.definition import Check
@@ -133,7 +134,7 @@ def _read(answer: Answer, check: SqlCheck) -> _Read | None:
         return _Read("NULL")
     text = answer.value.decode(errors="surrogateescape")
     if check.rows is not None:
-        return _Read(f"{int(text):,} rows", number=Decimal(text))
+        return _Read(quantity(int(text), "row"), number=Decimal(text))
     if answer.type_oid == _BOOL:
         return _Read("true" if text == "t" else "false", truth=text == "t", text="true" if text == "t" else "false")
     if answer.type_oid in _NUMBERS and not isinstance(check.equals, str):
@@ -167,7 +168,7 @@ def _no_value(answer: Answer) -> str:
 def _expected(check: SqlCheck) -> str:
     """What is wanted, without a text that may be somebody's data."""
     if check.rows is not None:
-        return f"{check.rows:,} rows"
+        return quantity(check.rows, "row")
     if isinstance(check.equals, bool):
         return "true" if check.equals else "false"
     if isinstance(check.equals, str):

@@ -13,6 +13,7 @@ from backup_lib.errors import BackupError
 from backup_lib.inventory import Inventory
 from backup_lib.load_order import parse_table
 from backup_lib.manifest import Source
+from backup_lib.quantity import number_of, quantity
 from verification.checks.content import difference_key
 from verification.contract import CONTRACTS
 from verification.drill import Drill, Judged
@@ -216,7 +217,8 @@ def _summary(drill: Drill, verdict: Verdict, findings: list[Finding]) -> str:
     dump = drill.facts.archived.inventory
     if verdict == "verified" and dump is not None:
         rows = sum(table.rows for table in dump.tables)
-        what = f"{len(dump.tables)} tables with {rows:,} rows and {len(dump.entries):,} definitions"
+        definitions = quantity(len(dump.entries), "definition")
+        what = f"{number_of(len(dump.tables), 'table')} with {quantity(rows, 'row')} and {definitions}"
         if drill.plan.level == "integrity":
             return f"{name} is whole: {what}. It was not restored."
         if drill.plan.level == "restore":

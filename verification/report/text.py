@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from backup_lib.quantity import quantity
+
 UNKNOWN = "—"
 
 _ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
@@ -51,7 +53,7 @@ def render_count(count: int | None) -> str:
 
 def render_quantity(count: int, noun: str, plural: str = "") -> str:
     """`1 fault`, `2,000 faults`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {plural or noun + 's'}"
+    return quantity(count, noun, plural)
 
 
 def render_bytes(size_bytes: float | None) -> str:
