@@ -112,12 +112,19 @@ def test_programs_that_do_not_run_are_passed_over(
     assert "passed over" in caplog.text
 
 
-def test_a_client_is_of_the_servers_major_or_the_next_newer(
-    programs_of: ProgramsOf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    only_some = [programs_of(14), programs_of(16), programs_of(18)]
-    monkeypatch.setattr("backup_lib.server_programs._each_set", lambda: iter(only_some))
-    assert [client_for(major).major for major in (13, 14, 15, 16, 17, 18)] == [14, 14, 16, 16, 18, 18]
+def test_a_client_is_of_the_servers_major_or_the_next_newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside those of this machine, of which none is missing, stand some of majors that are still to come."""
+    for version in ("83.1", "81.4"):
+        program = tmp_path / version / "bin/pg_dump"
+        program.parent.mkdir(parents=True)
+        program.write_text(f"#!/bin/sh\necho 'pg_dump (PostgreSQL) {version}'\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PGDRILL_SERVERS", str(tmp_path))
+    here = {programs.major for programs in find_programs() if programs.has_client}
+    assert [client_for(major).major for major in sorted(here)] == sorted(here)
+    assert [client_for(major).major for major in (80, 81, 82, 83)] == [81, 81, 83, 83]
+    with pytest.raises(ServerError, match=r"no pg_dump for a server of version 84: the newest here is 83\.1"):
+        client_for(84)
 
 
 def test_no_client_as_new_as_the_server_is_an_error_with_a_way_out() -> None:
