@@ -5,14 +5,16 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from isal import isal_zlib
 
 from backup_lib.chunks import Digest
-from backup_lib.codec import CHUNK_BYTES, Compressor, open_text
+from backup_lib.codec import CHUNK_BYTES, GZIP_LEVEL, Compressor, open_text
 from backup_lib.errors import DamagedArchiveError, WrongKeyError
 from backup_lib.manifest import Compression
 
@@ -51,6 +53,17 @@ def test_text_comes_back_with_the_digests_of_both_streams(tmp_path: Path, compre
 def test_the_gzip_programs_and_ours_read_one_another() -> None:
     assert gzip.decompress(packed(TEXT, "gzip")) == TEXT
     assert read(gzip.compress(TEXT)) == TEXT
+
+
+def test_rows_and_documents_are_packed_each_in_its_window() -> None:
+    rows = b"".join(b"%d\t%d\t%d.99\n" % (i, i * 104_729 % 50_000, i % 900) for i in range(400_000))
+    document = b"".join(b"%x" % (i * i) for i in range(3000))  # which comes again 20 KiB on
+    text = rows + document * (len(rows) // len(document)) + rows
+    both = packed(text, "gzip")
+    assert gzip.decompress(both) == text == read(both)
+    assert subprocess.run(["gzip", "-dc"], input=both, capture_output=True, check=True).stdout == text
+    for window in (15, 10):
+        assert len(both) < 0.95 * len(isal_zlib.compress(text, GZIP_LEVEL, window))
 
 
 def test_the_same_text_is_packed_into_the_same_bytes() -> None:
