@@ -215,6 +215,7 @@ def _plan(source: str, places: Sequence[Store], options: BackupOptions, *, as_js
     from backup_lib.cli.backup_plan import put_plan
 
     plans = [plan_backup(source, place, options) for place in places]
+    put_concerns(plans[0].concerns)
     put_plan(plans, as_json=as_json)
     if options.strict:
         refuse(plans[0].concerns)

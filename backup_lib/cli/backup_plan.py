@@ -18,8 +18,6 @@ _MOST = 20  # names; with --json all
 def put_plan(plans: Sequence[BackupPlan], *, as_json: bool) -> None:
     """:param plans: of one database, one for each place."""
     first = plans[0]
-    for concern in first.concerns:
-        say(f"{concern.severity}: {concern.object}: {concern.what}; {concern.why}\n  mend: {concern.hint}")
     if as_json:
         facts = asdict(first)
         lint = facts.pop("concerns")

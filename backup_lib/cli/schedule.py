@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backup_lib.cli.configured import load
 from backup_lib.cli.metrics import refresh_configured
 from backup_lib.cli.options import AsJson
 from backup_lib.cli.talk import put, put_json, say
@@ -145,7 +145,7 @@ def run_(
     """Stay, and run backups and drills at their times; for containers."""
     from backup_lib.scheduler import run_loop
 
-    found = _configuration()
+    found = load()
     tasks = _tasks(found, backup, drill, tz)
     teller = Teller(found, _say_in_time)
     state, run = Path(found.settings.schedule.state), _runner(found, teller)
@@ -162,7 +162,7 @@ def once(
 
     from backup_lib.scheduler import run_task
 
-    found = _configuration()
+    found = load()
     tasks = {one.name: one for one in _tasks(found, None, None, None)}
     if task not in tasks:
         raise UsageError(f"{task} is not scheduled", hint=f"one of {', '.join(tasks)}")
@@ -187,7 +187,7 @@ def health(
     from backup_lib.scheduler import check_health, read_state
     from backup_lib.setting_types import parse_duration_s
 
-    found = _configuration()
+    found = load()
     try:
         grace_s = parse_duration_s(grace)
     except ValueError as exc:
@@ -211,12 +211,6 @@ def _put_text(path: str, text: str, *, as_json: bool) -> None:
 def _file(path: str, text: str, *, written: bool = False) -> dict[str, object]:
     """:param path: where it belongs."""
     return {"path": path, "text": text, "written": written}
-
-
-def _configuration() -> Configuration:
-    from backup_lib.configuration import load_configuration
-
-    return load_configuration(os.environ, Path.cwd())
 
 
 def _crons(found: Configuration, backup: str | None, drill: str | None, tz: str | None) -> dict[str, Cron]:
@@ -278,7 +272,7 @@ def _plan(backup: str | None, drill: str | None, tz: str | None, *, image: str =
 
     from backup_lib.timers import Plan
 
-    found = _configuration()
+    found = load()
     settings = found.settings
     folder = Path.cwd()
     places = [settings.backup.dir, settings.verify.reports, str(Path(settings.schedule.state).parent)]
