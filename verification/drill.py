@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -323,18 +323,8 @@ class Drill:
     def _restore(self, heading: Heading) -> None:
         facts = self.facts
         manifest = facts.manifest
-        major = heading.server_major or (major_of(manifest.source.server_version) if manifest else None)
-        bootstrap_role = manifest.source.bootstrap_role if manifest is not None else "postgres"
         with self.phases.clock(START):
-            self.chosen = self._given or self._cleanup.enter_context(
-                open_sandbox(
-                    self.plan.sandbox,
-                    major=major or NEWEST_MAJOR,
-                    image=self.plan.image,
-                    bootstrap_role=bootstrap_role,
-                    jobs=self.plan.jobs,
-                )
-            )
+            self.chosen = self._given or self._cleanup.enter_context(self._sandbox(heading))
         sandbox = self.chosen.sandbox
         facts.server_major = major_of(sandbox.server_version)
         self._connect = connect = connector(sandbox)
@@ -366,6 +356,16 @@ class Drill:
                     self.not_proved += analyze(connect, name, jobs=self.plan.jobs)
         with self.phases.clock(FIRST_QUERY), closing(connect(self._databases[-1])) as connection:
             connection.execute("SELECT count(*) FROM pg_catalog.pg_class").fetchone()
+
+    def _sandbox(self, heading: Heading) -> AbstractContextManager[Chosen]:
+        source = self.facts.manifest.source if self.facts.manifest is not None else None
+        return open_sandbox(
+            self.plan.sandbox,
+            major=heading.server_major or (major_of(source.server_version) if source else None) or NEWEST_MAJOR,
+            image=self.plan.image,
+            bootstrap_role=source.bootstrap_role if source else "postgres",
+            jobs=self.plan.jobs,
+        )
 
     def _read_files(self) -> None:
         archived, digest, wrapping = self.facts.archived, Digest(), Wrapping()
