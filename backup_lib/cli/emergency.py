@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -13,7 +13,7 @@ import typer
 
 from backup_lib.cli.restore_plan import put_plan
 from backup_lib.cli.talk import Progress, put, put_json, render_size, say
-from backup_lib.errors import UsageError
+from backup_lib.errors import BackupError, UsageError
 from backup_lib.quantity import number_of
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def run_emergency(
             f"--{mode} cannot be tried with --dry-run: nothing was done",
             hint=f"what was done, and what is live, is in {path} and in psql --list",
         )
-    tell = say if as_json else put
+    tell = say if as_json else _tell
     with nullcontext() if dry_run else only_one(path), ExitStack() as cleanup:
         previous = read_state(path)
         prepared, request = None, None
@@ -80,6 +80,12 @@ def run_emergency(
             if as_json:
                 put_json(describe(work.state, path))
     _put_end(work, mode, tell)
+
+
+def _tell(text: str) -> None:
+    """A log without room stops no emergency restore half-way: with the application down."""
+    with suppress(BackupError):
+        put(text)
 
 
 def _default_state(live: str) -> Path:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TextIO
 
 import typer
 
@@ -30,7 +32,10 @@ def is_verbose() -> bool:
 
 
 def say(text: str) -> None:
-    typer.echo(_visible(text), err=True)
+    try:
+        typer.echo(_visible(text), err=True)
+    except OSError:  # a log without room stops no backup: the exit status tells
+        _give_up(sys.stderr)
 
 
 def say_error(exc: BackupError) -> None:
@@ -38,7 +43,27 @@ def say_error(exc: BackupError) -> None:
 
 
 def put(text: str) -> None:
-    typer.echo(_visible(text))
+    _print(_visible(text))
+
+
+def _print(text: str) -> None:
+    try:
+        typer.echo(text)
+    except BrokenPipeError:  # `| head` has read enough
+        raise
+    except OSError as exc:
+        _give_up(sys.stdout)
+        raise BackupError(
+            f"what is to be printed cannot be written: {exc.strerror}",
+            hint="see that there is room where the output goes; what was to be done may be done: pgdrill status",
+        ) from exc
+
+
+def _give_up(stream: TextIO) -> None:
+    """Else what it holds is tried again when the process ends, and makes another exit status of it."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def _visible(text: str) -> str:
@@ -63,7 +88,7 @@ def put_json(value: object) -> None:
     if _gathered:
         _gathered[-1].append(value)
         return
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    _print(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
 
 
 def _plain(value: object) -> str:

@@ -233,6 +233,18 @@ def test_it_is_told_first_and_needs_a_yes(live_of: Callable[..., Live]) -> None:
     assert live.run(live.archive, "--emergency", "--table", "ventas")[0] == 2
 
 
+def test_a_log_without_room_stops_nothing_half_way(live_of: Callable[..., Live]) -> None:
+    live = live_of()
+    log = "import os, sys; os.dup2(os.open('/dev/full', os.O_WRONLY), {}); "
+    for descriptor in (2, 1):
+        argv = [sys.executable, "-c", log.format(descriptor) + "from backup_lib.cli import main; main()", "restore"]
+        words = [str(live.archive), "--emergency", "--yes"] if descriptor == 2 else ["--rollback", "--yes"]
+        subprocess.run(
+            argv + words, cwd=live.folder, env={"PATH": os.environ["PATH"], "DATABASE_URL": live.dsn}, check=True
+        )
+        assert live.rows() == (_GOOD if descriptor == 2 else _BAD)
+
+
 @pytest.mark.parametrize("mode", ["--resume", "--rollback"])
 def test_a_dry_run_goes_neither_on_nor_back(live_of: Callable[..., Live], mode: str) -> None:
     live = live_of()

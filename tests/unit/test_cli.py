@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -202,6 +203,26 @@ def test_show_wants_one_archive(pgdrill: Pgdrill, tmp_path: Path) -> None:
     for day in (1, 2):
         (tmp_path / f"d_backup_2025010{day}_000000.sql").write_bytes(DUMP)
     assert pgdrill("show", "all", "--backups", ".").status == 2
+
+
+@pytest.mark.parametrize("words", [("status",), ("status", "--json"), ("prune", "--keep-days", "1"), ("doctor",)])
+def test_output_that_has_no_room_is_named_and_is_no_failed_check(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """As where a job's log is on a full disk; 1 would say that an archive is bad."""
+    (tmp_path / "backups").mkdir()
+    (tmp_path / "backups" / "d_backup_20250101_000000.sql").write_bytes(DUMP)
+    program = (sys.executable, "-c", "from backup_lib.cli import main; main()", *words)
+    env = {"PATH": os.environ["PATH"]}
+    with Path("/dev/full").open("w") as full:
+        said = subprocess.run(
+            program, cwd=tmp_path, env=env, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+        assert said.returncode == 3
+        assert "what is to be printed cannot be written: No space left on device\nhint: " in said.stderr
+        both = subprocess.run(program, cwd=tmp_path, env=env, stdout=full, stderr=full, check=False)
+        assert both.returncode == 3
+        usual = subprocess.run(program, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, check=False)
+        silent = subprocess.run(program, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=full, check=False)
+        assert silent.returncode == usual.returncode
 
 
 def test_a_bug_exits_70_and_does_not_quote_what_it_held(
