@@ -7,7 +7,7 @@ leaves nothing that passes for somebody else's archive, and the next run finishe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -15,10 +15,10 @@ from backup_lib import manifest
 from backup_lib.archive import name_prefix
 from backup_lib.bundle import FOLDER, INDEX, is_bundle_name
 from backup_lib.catalog import Found, list_archives
-from backup_lib.errors import BackupError
+from backup_lib.errors import BackupError, StoreError
 from backup_lib.ledger import SUFFIX, Ledger, Standing, alone, digest_stored, read_ledger, write_ledger
 from backup_lib.retention import Action, Candidate, Decision, Policy, StandIn, decide
-from backup_lib.store import LocalStore, Store
+from backup_lib.store import LocalStore, Store, lacks_room
 from backup_lib.successors import claim, prove_rewrapped, prove_sound, rewrapped_from
 
 QUARANTINE = "quarantine"
@@ -296,7 +296,18 @@ def delete_archive(store: Store, name: str, now: datetime) -> None:
     """
     with alone(store):  # a drill that ends now is noted before, or finds it gone
         ledger = read_ledger(store, name)
-        write_ledger(store, name, replace(ledger, expiring_at=now))
+        marked = replace(ledger, expiring_at=now)
+        try:
+            write_ledger(store, name, marked)
+        except StoreError as exc:
+            if not lacks_room(exc):
+                raise
+            # A full disk is what archives are deleted for: it goes first, and gives the mark its room.
+            store.delete(name)
+            with suppress(StoreError):
+                write_ledger(store, name, marked)
+            _delete_sidecars(store, name)
+            return
         try:
             store.delete(name)
         except BackupError:

@@ -18,6 +18,7 @@ from backup_lib.codec import CHUNK_BYTES, read_chunks
 from backup_lib.errors import LockedError, MissingPlaceError, StoreError
 from backup_lib.half_written import clear, partial_of, remove, written
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REASONS = {
     errno.ENOSPC: "free some space there, or give another folder",
     errno.EDQUOT: "raise the quota, or give another folder",
@@ -303,6 +304,10 @@ def refused(path: Path, exc: OSError) -> StoreError:
     if exc.errno in (errno.EACCES, errno.EPERM) and _is_of_another_account(path):
         hint = f"another account made it: chown -R {os.geteuid()}:{os.getegid()} {path.parent}"
     return StoreError(f"{path}: {exc.strerror}", hint=hint)
+
+
+def lacks_room(exc: StoreError) -> bool:
+    return isinstance(exc.__cause__, OSError) and exc.__cause__.errno in _NO_ROOM
 
 
 def _is_of_another_account(path: Path) -> bool:

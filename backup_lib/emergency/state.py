@@ -75,12 +75,21 @@ def read_state(path: Path) -> State | None:
 
 
 def write_state(path: Path, state: State) -> None:
-    """Under a hidden name, synced, renamed: there is always a whole one."""
-    with written(path, wait=True) as (partial, file):
-        file.write(msgspec.json.format(msgspec.json.encode(state), indent=1) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-        partial.replace(path)
+    """Under a hidden name, synced, renamed: there is always a whole one.
+
+    :raises StoreError: when it cannot be written.
+    """
+    try:
+        with written(path, wait=True) as (partial, file):
+            file.write(msgspec.json.format(msgspec.json.encode(state), indent=1) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+            partial.replace(path)
+    except OSError as exc:
+        raise StoreError(
+            f"how far the emergency restore has come cannot be noted: {path}: {exc.strerror}",
+            hint="free some space there; then begin, or where it had begun go on: --resume, or back: --rollback",
+        ) from exc
 
 
 @contextmanager

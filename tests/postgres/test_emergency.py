@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from backup_lib.dump_text import open_dump_text
 from backup_lib.emergency.proof import prove
 from backup_lib.emergency.readiness import begin, check
 from backup_lib.emergency.state import State, read_state, write_state
-from backup_lib.errors import BackupError
+from backup_lib.errors import BackupError, StoreError
 from backup_lib.restore.prepare import Request, prepare, read_manifest
 from backup_lib.restore.run import carry_out
 from backup_lib.restore.target import TargetServer
@@ -243,6 +244,21 @@ def test_a_log_without_room_stops_nothing_half_way(live_of: Callable[..., Live])
             argv + words, cwd=live.folder, env={"PATH": os.environ["PATH"], "DATABASE_URL": live.dsn}, check=True
         )
         assert live.rows() == (_GOOD if descriptor == 2 else _BAD)
+
+
+def test_a_state_without_room_is_named(live_of: Callable[..., Live]) -> None:
+    live = live_of()
+    live.state_file.parent.mkdir()
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    assert live.run(live.archive, "--emergency", "--yes")[0] == 0
+    state = live.state()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, former[1]))
+    try:
+        with pytest.raises(StoreError, match=r"cannot be noted: .*\.json: File too large(.|\n)*--resume"):
+            write_state(live.state_file, state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    assert live.state() == state
 
 
 @pytest.mark.parametrize("mode", ["--resume", "--rollback"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -54,6 +55,19 @@ def actions(planned: list[Planned]) -> dict[str, str]:
 
 def names(store: LocalStore) -> set[str]:
     return {item.name for item in store.items()}
+
+
+def test_a_full_disk_is_no_reason_to_keep_what_fills_it(store: LocalStore) -> None:
+    """The mark that comes before a deletion found no room, and so nothing could be freed."""
+    old, older, new = put(store, 90, FINE), put(store, 91, FINE), put(store, 1, FINE)
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, former[1]))
+    try:
+        done = expire(store, Policy(keep_days=30), now=NOW)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    assert {item.found.name for item in done if item.action == "delete" and not item.failure} == {old, older}
+    assert names(store) == {new, new + SUFFIX}
 
 
 def test_old_verified_archives_go_with_all_that_is_theirs(store: LocalStore) -> None:
