@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from backup_lib.cli.announced import announced, note
-from backup_lib.cli.configured import awaits_first_backup
+from backup_lib.cli.first_backup import awaits_first_backup
 from backup_lib.cli.options import DEFAULT_PLACE, AsJson, Backups
 from backup_lib.cli.talk import put, put_json, render_columns, render_size, say
 
