@@ -24,8 +24,8 @@ class Clocks:
             return ""
         here, there = (f"{clock.astimezone(UTC):%Y-%m-%d %H:%M} UTC" for clock in (self.here, self.there))
         return (
-            f"the clocks differ: this machine says {here}, the database server {there}. latest, list, status and prune "
-            "go by the server's, the name by the later one: set the wrong clock right"
+            f"the clocks differ: this machine says {here}, the database server {there}. latest, status and prune go by "
+            "the server's, list and the name by the later one: set the wrong clock right"
         )
 
 

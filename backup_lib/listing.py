@@ -229,19 +229,6 @@ def look_into(found: Sequence[Found]) -> list[Found]:
     return [one for one in looked if one is not None]
 
 
-def told_by_manifests(found: Sequence[Found]) -> list[Found]:
-    """The same with what their manifests say, the newest first; one that cannot be read is left as its name says."""
-
-    def told(one: Found) -> Found | None:
-        try:
-            return _looked_into(one) if one.has_manifest else one
-        except StoreError:
-            return one
-
-    looked = _side_by_side(told, found, found[0].store) if found else ()
-    return newest_first(one for one in looked if one is not None)
-
-
 def look_at(store: Store, item: StoredItem) -> Found:
     """What is named is an archive, whatever it holds."""
     has_manifest, has_ledger = (store.exists(item.name + suffix) for suffix in (manifest.SUFFIX, ledger.SUFFIX))

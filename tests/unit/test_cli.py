@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -144,23 +143,6 @@ def test_list_names_archives_on_stdout_alone(pgdrill: Pgdrill, tmp_path: Path) -
     assert "2025-01-02 03:04:05Z  pos       full  no manifest" in said.out
     (listed,) = json.loads(pgdrill("list", "--json").out)
     assert (listed["database"], listed["size_bytes"], listed["has_manifest"]) == ("pos", len(DUMP), False)
-
-
-def test_list_and_show_tell_one_time_and_a_manifest_out_of_reach_hides_nothing(
-    pgdrill: Pgdrill, tmp_path: Path
-) -> None:
-    """A name is some seconds off its snapshot, and by another clock more."""
-    manifest, other = a_manifest(), "pos_backup_20250102_030405.sql"
-    name = f"pos_backup_{manifest.source.snapshot_at + timedelta(minutes=3):%Y%m%d_%H%M%S}.sql"
-    for one in (name, other):
-        (tmp_path / one).write_bytes(DUMP)
-    (tmp_path / f"{name}{SUFFIX}").write_bytes(render_manifest(manifest))
-    (tmp_path / f"{other}{SUFFIX}").mkdir()  # as root, no mode makes a file unreadable
-    listed = {one["name"]: one for one in json.loads(pgdrill("list", "--backups", ".", "--json").out)}
-    shown = json.loads(pgdrill("show", f"./{name}", "--json").out)
-    times = {listed[name]["taken_at"], shown["taken_at"]}
-    assert {datetime.fromisoformat(time) for time in times} == {manifest.source.snapshot_at}
-    assert (listed[name]["taken_at_from"], listed[other]["taken_at_from"]) == ("manifest", "name")
 
 
 def test_list_of_no_folder_is_no_such_archive(pgdrill: Pgdrill) -> None:
