@@ -4,9 +4,9 @@ What the server would run is told from what only looks like it (a COPY block or 
 body) by the rules of psql, see `sql_lexer`. One difference is on purpose: psql takes the end of the text inside
 COPY as success, here the dump is not complete.
 
-The digest of the whole text is plain SHA-256, so that anybody can check it with `sha256sum`; left out are the lines
-that differ between two dumps of the same data, outside of rows and literals: `\\restrict`, `\\unrestrict`,
-`-- Started on` and `-- Completed on`.
+The digest of the whole text, where it is wanted, is plain SHA-256, so that anybody can check it with `sha256sum`; left
+out are the lines that differ between two dumps of the same data, outside of rows and literals: `\\restrict`,
+`\\unrestrict`, `-- Started on` and `-- Completed on`.
 """
 
 from __future__ import annotations
@@ -74,13 +74,14 @@ _BLANKS = re.compile(repeated(rb"\s++|--\n"))  # empty comments too: pg_dump fra
 _REST_OF_LINE = re.compile(rb"[ \t\r]*\n?")
 
 
-def read_events(chunks: Iterable[bytes], *, read_bytes: int = READ_BYTES) -> Iterator[Event]:
+def read_events(chunks: Iterable[bytes], *, read_bytes: int = READ_BYTES, with_digest: bool = False) -> Iterator[Event]:
     """The events of one dump, a DumpEnd last; where the chunks part the text does not matter.
 
     :param read_bytes: chunks are put together to at least this; with less, events come sooner.
+    :param with_digest: of the whole text, at its end; rows and definitions have their own, which cost as much.
     :raises DamagedArchiveError: when the text is not pg_dump's at all.
     """
-    return _Reader(chunks, read_bytes).events()
+    return _Reader(chunks, read_bytes, with_digest=with_digest).events()
 
 
 def read_inventory(
@@ -100,7 +101,7 @@ def read_inventory(
 class _Reader:
     """One pass over one text. `_text` holds what is read but not used up, from `_at` on."""
 
-    def __init__(self, chunks: Iterable[bytes], read_bytes: int) -> None:
+    def __init__(self, chunks: Iterable[bytes], read_bytes: int, *, with_digest: bool) -> None:
         self._pieces = _pieces(chunks)
         self._read_bytes = read_bytes
         self._text = b""
@@ -108,7 +109,7 @@ class _Reader:
         self._limit = 0  # behind the last newline; at the end of the text, behind its last byte
         self._at_end = False
         self._hashed = 0
-        self._digest = sha256()
+        self._digest = sha256() if with_digest else None
         self._size_bytes = 0
         self._rules = Rules()
         self._scanner = StatementScanner()
@@ -161,7 +162,8 @@ class _Reader:
         return True
 
     def _hash_up_to(self, end: int) -> None:
-        self._digest.update(memoryview(self._text)[self._hashed : end])
+        if self._digest is not None:
+            self._digest.update(memoryview(self._text)[self._hashed : end])
         self._hashed = end
 
     def _take_line(self) -> bytes:
@@ -310,7 +312,7 @@ class _Reader:
             server_version=self._versions.get(b"-- Dumped from"),
             dump_version=self._versions.get(b"-- Dumped by p"),
             encoding=self._rules.encoding,
-            sha256=self._digest.hexdigest(),
+            sha256=self._digest.hexdigest() if self._digest is not None else "",
             size_bytes=self._size_bytes,
         )
 

@@ -95,7 +95,7 @@ class Inventory:
     server_version: str | None = None  # "15.18 (Debian …)", from the dump's own comment
     dump_version: str | None = None  # of pg_dump
     encoding: str | None = None  # from SET client_encoding
-    sha256: str = ""  # of the whole text but its `\restrict` lines
+    sha256: str = ""  # of the whole text but its `\restrict` lines; only of one that a drill read
     size_bytes: int = 0  # of the whole text
 
     @property

@@ -128,7 +128,7 @@ def _reading(path: Path, archived: Archived, phases: Phases, keys: Keys) -> Iter
         ended = False
         try:
             with open_dump_text(path, stored, keys=keys) as chunks:
-                for event in read_events(phases.timed(chunks)):
+                for event in read_events(phases.timed(chunks), with_digest=True):
                     if isinstance(event, EntryStart):
                         last = event
                     ended = ended or isinstance(event, DumpEnd)

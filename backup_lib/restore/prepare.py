@@ -8,6 +8,7 @@ from pathlib import Path
 
 from backup_lib.encryption import NO_KEYS, Keys
 from backup_lib.errors import DamagedArchiveError, RestoreError, UsageError
+from backup_lib.inventory import Inventory
 from backup_lib.manifest import SUFFIX, Manifest, parse_manifest
 from backup_lib.restore.outline import Outline, Progress, read_outline
 from backup_lib.restore.plan import Plan, Wish, make_plan, some
@@ -113,13 +114,13 @@ def read_manifest(archive: Path, given: Path | None = None) -> Manifest | None:
 
 def _require_promised(outline: Outline, manifest: Manifest) -> None:
     facts, promised = manifest.archive, manifest.inventory
-    if facts is None:  # recorded for somebody else's pg_dump, which writes the same rows in other words
-        counts = ({t.label: t.rows for t in side.tables} for side in (promised, outline.inventory) if side is not None)
-        same = promised is None or len({tuple(sorted(count.items())) for count in counts}) == 1
-    else:
-        same = facts.of(outline.sha256).sha256 == outline.sha256 and (
-            promised is None or promised.sha256 == outline.inventory.sha256
-        )
+
+    def told(inventory: Inventory) -> list[tuple[str, int, str]]:
+        """Of a manifest for somebody else's pg_dump, which writes the same rows in other words, the counts alone."""
+        return sorted((table.label, table.rows, table.sha256 if facts else "") for table in inventory.tables)
+
+    same = facts is None or facts.of(outline.sha256).sha256 == outline.sha256
+    same = same and (promised is None or told(promised) == told(outline.inventory))
     if same:
         return
     differing = {t.label for t in promised.tables} ^ {t.label for t in outline.inventory.tables} if promised else set()
