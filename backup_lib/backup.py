@@ -291,7 +291,7 @@ def _require_room(store: Store, name: str) -> None:
     earlier = [
         item
         for item in store.items()
-        if like and (other := parse_name(item.name)) and replace(other, started_at=like.started_at) == like
+        if like and (other := parse_name(item.name)) and other._replace(started_at=like.started_at) == like
     ]
     free = store.free_bytes()
     if earlier and free is not None:

@@ -19,13 +19,13 @@ from backup_lib import ledger, manifest
 from backup_lib.archive import (
     HEAD_BYTES,
     KINDS,
+    ArchiveName,
     Content,
     detect,
     encryption_of,
     first_plain_bytes,
     parse_name,
     time_alone,
-    time_and_kind,
 )
 from backup_lib.bundle import FOLDER, Bundle, bundle_names, is_before, open_bundle
 from backup_lib.errors import BackupError, StoreError
@@ -113,18 +113,18 @@ class Listing:
         self._aside = store.under(FOLDER) if bundled else None
         self._bundles = bundle_names(self._aside) if self._aside is not None else []
         self._opened: dict[str, Listing] = {}
-        self._own: list[tuple[datetime, str, Kind]] = []
+        self._own: dict[str, ArchiveName] = {}
         self._others: list[str] = []
         for name in self._contents:
             if not name.endswith(_SIDECARS):
-                if told := time_and_kind(name):
-                    self._own.append((told[0], name, told[1]))
+                if named := parse_name(name):
+                    self._own[name] = named
                 else:
                     self._others.append(name)
 
     def archives(self) -> list[Found]:
         """All of them, the newest first, as far as their names tell; those with names of others are looked into."""
-        own = [described for _, name, _ in self._own if (described := self._describe(name))]
+        own = [described for name in self._own if (described := self._describe(name))]
         loose = [*own, *self._foreign]
         return newest_first([*loose, *self._bundled({found.name for found in loose})])
 
@@ -134,7 +134,7 @@ class Listing:
             return None
         if name not in self._contents:
             return next((found for bundle in self._bundles if (found := self._open(bundle).named(name))), None)
-        found = self._describe(name) if time_and_kind(name) else self._look(name)
+        found = self._describe(name) if name in self._own else self._look(name)
         return _looked_into(found) if found is not None else None
 
     def newest(self, database: str | None = None, kinds: Collection[Kind | None] = WHOLE) -> Found | None:
@@ -170,7 +170,7 @@ class Listing:
 
     @cached_property
     def _newest_names(self) -> list[tuple[datetime, str, Kind]]:
-        return sorted(self._own, reverse=True)
+        return sorted(((named.started_at, name, named.kind) for name, named in self._own.items()), reverse=True)
 
     def _bundled(self, loose: Collection[str]) -> Iterator[Found]:
         for bundle in self._bundles:
@@ -216,7 +216,7 @@ class Listing:
         if item is None:
             return None
         has_manifest, has_ledger = name + manifest.SUFFIX in self._contents, name + ledger.SUFFIX in self._contents
-        return _describe(self.store, item, has_manifest=has_manifest, has_ledger=has_ledger)
+        return _describe(self.store, item, self._own.get(name), has_manifest=has_manifest, has_ledger=has_ledger)
 
 
 def newest_first(found: Iterable[Found]) -> list[Found]:
@@ -232,7 +232,8 @@ def look_into(found: Sequence[Found]) -> list[Found]:
 def look_at(store: Store, item: StoredItem) -> Found:
     """What is named is an archive, whatever it holds."""
     has_manifest, has_ledger = (store.exists(item.name + suffix) for suffix in (manifest.SUFFIX, ledger.SUFFIX))
-    return _read_into(_describe(store, item, has_manifest=has_manifest, has_ledger=has_ledger))
+    described = _describe(store, item, parse_name(item.name), has_manifest=has_manifest, has_ledger=has_ledger)
+    return _read_into(described)
 
 
 def is_of(archive: Found, database: str) -> bool:
@@ -293,9 +294,10 @@ def _is_dump(head: bytes, name: str) -> bool:
     return any(header in text for header in _HEADERS) or (not text and telling)
 
 
-def _describe(store: Store, item: StoredItem, *, has_manifest: bool, has_ledger: bool) -> Found:
+def _describe(
+    store: Store, item: StoredItem, named: ArchiveName | None, *, has_manifest: bool, has_ledger: bool
+) -> Found:
     """As far as its name tells."""
-    named = parse_name(item.name)
     at = named.started_at if named else time_alone(item.name)
     return Found(
         name=item.name,

@@ -68,6 +68,8 @@ def _give_up(stream: TextIO) -> None:
 
 def _visible(text: str) -> str:
     """Escape what a terminal would obey: names in somebody else's dump are somebody else's choice."""
+    if text.replace("\n", "").isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backup_lib.archive import KINDS, build_name, parse_name, time_and_kind
+from backup_lib.archive import KINDS, build_name
 from backup_lib.catalog import Found, list_archives, remark_on, resolve
 from backup_lib.errors import NoSuchArchiveError
 from backup_lib.listing import WHOLE, is_of
@@ -88,14 +88,3 @@ def test_the_latest_by_names_is_the_latest_of_all_that_were_opened(
         assert bool(found and remark_on(request, found, now=found.taken_at)) == bool(ours and not choices[0])
         for kind in KINDS:
             assert chosen(f"latest:{database}:{kind}", folder) == [one for one in ours if one.kind == kind][:1]
-
-
-@given(
-    name=st.from_regex(
-        r"(pos|a_backup_)_backup_[0-9]{4}[01][0-9][0-3][0-9]_[0-9]{6}(_[a-z]{4,6})?\.sql", fullmatch=True
-    )
-)
-@QUICK
-def test_the_time_in_a_name_is_that_of_the_parsed_name(name: str) -> None:
-    parsed = parse_name(name)
-    assert time_and_kind(name) == (parsed and (parsed.started_at, parsed.kind))
