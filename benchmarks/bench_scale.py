@@ -81,8 +81,9 @@ def render_svg(points: dict[int, list[tuple[float, float]]]) -> str:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in placed]
-        x, y = placed[-1]
-        parts.append(write(x + 6, y + 4, f"{tables:,} tables", anchor="start", more=f'fill="{colour}"'))
+        y = margin + 18 * (list(points).index(tables) + 1)
+        name = f"{tables:,} table{'s' if tables > 1 else ''}"
+        parts.append(write(margin + 12, y, name, anchor="start", more=f'fill="{colour}"'))
     return "\n".join([*parts, "</svg>", ""])
 
 
