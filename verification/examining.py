@@ -83,8 +83,8 @@ def examine(
         inventory, definitions = dump_again(sandbox, connect, databases, options, dump, without=left_to_sums, jobs=jobs)
         counts, catalog, traits, environment, sums = looked.result()
     proved = {table for table in left_to_sums if _has_promised_sum(facts, sums, table)}
-    if unproved := left_to_sums - proved:
-        rows = dump_rows(sandbox, connect, databases[-1], options, list(unproved), jobs=jobs)
+    if unproved := [table for table in large if table in left_to_sums - proved]:
+        rows = dump_rows(sandbox, connect, databases[-1], options, unproved, jobs=jobs)
         inventory = replace(inventory, tables=inventory.tables + rows)
     restored = Restored(
         server_version=sandbox.server_version,
