@@ -68,6 +68,14 @@ ATTEMPTS = 8  # at one statement: after a deadlock, or after something missing w
 # pg_dump writes these before the header of the entry they are for, so behind the statements of another one.
 _STATE = re.compile(rb"^SET (default_tablespace|default_table_access_method) = ([^\n]*);[ \t]*$", re.MULTILINE)
 _STATES_BEHIND = re.compile(rb"(?:^SET default_table[a-z_]+ = [^\n]*;\s*(?:^--[^\n]*\s*)*)+\Z", re.MULTILINE)
+# What pg_dump --clean writes ahead of all entries; the view is an empty one in the place of one that goes round in a
+# circle with others.
+_REMOVING = re.compile(
+    rb"\s*(?:DROP |ALTER [^;]* (?:DROP|DETACH PARTITION) |SELECT pg_catalog\.lo_unlink\(|"
+    rb"CREATE OR REPLACE VIEW [^;]*\sAS\s+SELECT\s+NULL::)"
+)
+# No such database, schema, table, function or other object.
+_NOT_THERE = frozenset({"3D000", "3F000", "42P01", "42883", "42704"})
 _ABOUT_ROLE = re.compile(
     rb"\s*(?:CREATE ROLE|DROP ROLE(?: IF EXISTS)?|ALTER ROLE) (" + NAME + rb")(?: WITH [^;]*)?;\s*"
 )
@@ -205,8 +213,22 @@ class Loader:
             role = _ABOUT_ROLE.fullmatch(statement)
             if role is not None and parse_table(role[1]) == (self._sessions.main.info.user,):
                 continue  # this session's own: a dump of a cluster holds its superuser, and another password for it
-            if self._sessions.takes(statement):
+            if _REMOVING.match(statement):
+                self._remove(statement)
+            elif self._sessions.takes(statement):
                 self._execute(self._sessions.main, statement, None)
+
+    def _remove(self, statement: bytes) -> None:
+        """Run a statement of --clean. That there is nothing to remove is no error: the entries make all there is."""
+        try:
+            self._sessions.main.execute(statement)
+        except psycopg.Error as exc:
+            if self._sessions.main.info.transaction_status == TransactionStatus.INERROR:
+                self._sessions.main.rollback()
+            if exc.sqlstate in _NOT_THERE:
+                self.report.not_there += 1
+            else:
+                self._fault(exc, None)
 
     def _run_pending(self) -> None:
         """Run the statements of the entry that ends here: in its place, or beside others where that is safe."""

@@ -93,6 +93,8 @@ def test_own_archive_of_every_form_is_verified(
             ("directory", "db", ("--format=directory",)),
             ("tar", "db.tar", ("--format=tar",)),
             ("create", "db.sql", ("--clean", "--create", "--if-exists")),
+            ("clean", "db.sql", ("--clean",)),
+            ("clean-if-exists", "db.sql", ("--clean", "--if-exists")),
         )
         for major in (15, 18)
     ]
@@ -128,16 +130,18 @@ def test_foreign_archive_of_every_form_is_verified(
     assert any("no manifest" in sentence for sentence in record.not_proved)
 
 
+@pytest.mark.parametrize("options", [(), ("--clean",), ("--clean", "--if-exists")], ids=["", "clean", "if-exists"])
 @pytest.mark.parametrize("major", [15, 18])
 def test_a_dump_of_a_whole_cluster_is_verified(
     server_of: ServerOf, fresh_database: Callable[..., str], pg_dump: PgDump, drill_of: DrillOf,
-    tmp_path: Path, major: int,
+    tmp_path: Path, major: int, options: tuple[str, ...],
 ) -> None:  # fmt: skip
     server = server_of(major)
     for name in ("uno", "dos"):
         rows = f"INSERT INTO t SELECT i, '{name}' FROM generate_series(1, 50) i"
         execute(fresh_database(server, name=f"{name}_{major}"), "CREATE TABLE t (a int PRIMARY KEY, b text)", rows)
-    is_verified(drill_of(pg_dump(server, server.conninfo("postgres"), tmp_path / "all.sql", program="pg_dumpall")))
+    dump = pg_dump(server, server.conninfo("postgres"), tmp_path / "all.sql", *options, program="pg_dumpall")
+    is_verified(drill_of(dump))
 
 
 REWORDED = {

@@ -178,6 +178,25 @@ def test_filled_views_without_any_table_raise_nothing(
     raises_nothing(drill_of(path))
 
 
+@pytest.mark.parametrize("options", [("--clean",), ("--clean", "--if-exists")], ids=["clean", "if-exists"])
+def test_what_is_dropped_first_need_not_be_there(
+    server: Server, fresh_database: Callable[..., str], pg_dump: PgDump, drill_of: DrillOf, tmp_path: Path,
+    options: tuple[str, ...],
+) -> None:  # fmt: skip
+    """A view that groups by a key: pg_dump first makes an empty one of it, in a schema that is not there yet."""
+    dsn = fresh_database(server)
+    execute(
+        dsn,
+        "CREATE SCHEMA caja; CREATE TYPE caja.tono AS ENUM ('a'); CREATE TABLE caja.p (id int PRIMARY KEY, t caja.tono)",
+        "CREATE VIEW caja.v AS SELECT p.*, count(*) AS n FROM caja.p GROUP BY p.id",
+        "INSERT INTO caja.p VALUES (1, 'a')",
+    )
+    record = drill_of(pg_dump(server, dsn, tmp_path / "a.sql", *options))
+    raises_nothing(record)
+    said = [f for f in record.findings if f.check == "restore" and f.status == "note"]
+    assert ["nothing to remove" in finding.actual for finding in said] == [True]
+
+
 def test_rewritten_tables_and_stale_views_raise_nothing(
     server: Server, fresh_database: Callable[..., str], drill_of: DrillOf, tmp_path: Path
 ) -> None:

@@ -94,6 +94,26 @@ def test_commands_for_psql_are_not_carried_out(
     assert not victim.exists()
 
 
+def test_what_clean_removes_need_not_be_there(server: Server, fresh_database: Callable[..., str]) -> None:
+    """A dump made with --clean was said to be broken, for each thing that an empty database does not have."""
+    dsn = fresh_database(server)
+    removals = (
+        b"DROP TABLE app.a;", b"ALTER TABLE ONLY public.a DROP CONSTRAINT a_pkey;", b"DROP SCHEMA app;",
+        b"CREATE OR REPLACE VIEW app.v AS\nSELECT\n    NULL::integer AS id;", b"SELECT pg_catalog.lo_unlink('4711');",
+        b"DROP FUNCTION public.f(integer);", b"ALTER TABLE ONLY public.a DETACH PARTITION public.b;",
+    )  # fmt: skip
+    report = load(
+        dsn, [HEAD + b"\n".join(removals) + b"\nDROP SCHEMA public;\nGRANT SELECT ON public.a TO PUBLIC;\n" + END]
+    )
+    assert report.not_there == len(removals)
+    assert [(e.entry, e.sqlstate) for e in report.errors] == [("session settings", "3F000")]
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'public'").fetchall() == []
+        connection.execute("CREATE SCHEMA uno CREATE TABLE t () CREATE VIEW v AS SELECT FROM t")
+    in_use = load(dsn, [HEAD + b"DROP TABLE uno.t;\n" + END])
+    assert [e.sqlstate for e in in_use.errors] == ["2BP01"]
+
+
 def test_the_sessions_own_role_is_left_as_it_is(server: Server, fresh_database: Callable[..., str]) -> None:
     dsn = fresh_database(server)
     own = server.superuser.encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from backup_lib.quantity import number_of
 from backup_lib.statement_errors import StatementError
 from verification.facts import Facts
 from verification.finding import Cause, Finding, Status, fault, match
@@ -34,7 +35,7 @@ def check_restore(facts: Facts) -> list[Finding]:
     found = [_refused(command) for command in dict.fromkeys(load.refused)] + _errors(facts)
     if facts.obstacle is not None:
         found.append(not_reached(NAME, facts))
-    return found or [match(NAME, "archive", "every statement accepted")]
+    return (found or [match(NAME, "archive", "every statement accepted")]) + _removals(load.not_there)
 
 
 def lacked(facts: Facts) -> set[str]:
@@ -87,6 +88,22 @@ def _reads_money(facts: Facts) -> bool:
     if facts.manifest is None or facts.restored is None:
         return False
     return facts.manifest.environment.lc_monetary == facts.restored.environment.lc_monetary
+
+
+def _removals(not_there: int) -> list[Finding]:
+    if not not_there:
+        return []
+    return [
+        Finding(
+            check=NAME,
+            object="what --clean removes first",
+            status="note",
+            expected="statements that also pass where nothing is there yet",
+            actual=f"{number_of(not_there, 'statement')} refused, since there was nothing to remove",
+            why="what the archive holds is made after them; but psql with ON_ERROR_STOP ends there",
+            hint="into an empty database: pgdrill restore, or psql without ON_ERROR_STOP",
+        )
+    ]
 
 
 def _refused(command: str) -> Finding:
