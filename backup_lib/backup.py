@@ -79,11 +79,21 @@ class BackupOptions:
         if self.jobs != 1 and format != "directory":
             raise UsageError("several jobs need the format directory", hint="leave jobs out, or take directory")
         if format == "plain":
-            return ("--clean", "--create", "--if-exists") if self.create else ()
+            return self._removing()
         if format == "tar" and self.packing != "none":
             raise UsageError("a tar archive cannot be compressed", hint="take the format custom or directory")
         compress = () if format == "tar" else _COMPRESS[self.packing]
         return (f"--format={format}", *compress, *([f"--jobs={self.jobs}"] if self.jobs != 1 else []))
+
+    def _removing(self) -> tuple[str, ...]:
+        """What the text drops first, so that psql brings back what was backed up where it still stands.
+
+        Nothing where other objects of that database may lean on what is in the archive, or its rows are elsewhere.
+        """
+        if self.create:
+            return ("--clean", "--create", "--if-exists")
+        is_whole = self.kind == "full" and not (self.tables or self.schemas or self.exclude_tables)
+        return ("--clean", "--if-exists") if is_whole else ()
 
     def scope_in(self, source: SourceSession) -> Scope:
         return choose_scope(
@@ -143,7 +153,8 @@ def make_backup(
     :param tables, schemas, exclude_tables: names or globs, see `choose_scope`; default all.
     :param compression: default gzip, and none for tar, which cannot be compressed.
     :param create: the archive drops and makes its database itself (`--clean --create --if-exists`); it then
-        cannot be read into a database of another name.
+        cannot be read into a database of another name. Else a plain one of a whole database drops what it makes
+        (`--clean --if-exists`), so that psql restores it over that database, and into an empty one.
     :param jobs: pg_dump's, for the format directory.
     :param strict: refuse, before anything is dumped, what `lint` warns of.
     :param independent_content: let the server read all rows a second time and sum them up, so that a pg_dump that
@@ -285,18 +296,20 @@ def free_name(store: Store, name_at: Callable[[datetime], str], at: datetime) ->
     return name
 
 
+def _kind_of(name: str) -> tuple[str, ...] | None:
+    """What the names of archives like it share; None: no name of ours."""
+    named = parse_name(name)
+    return (named.database, named.kind, named.suffix) if named else None
+
+
 def _require_room(store: Store, name: str) -> None:
     """An archive needs about as much room as the newest of its kind."""
-    like = parse_name(name)
-    earlier = [
-        item
-        for item in store.items()
-        if like and (other := parse_name(item.name)) and other._replace(started_at=like.started_at) == like
-    ]
+    like, contents = _kind_of(name), store.contents()
+    earlier = [there for there in contents if like == _kind_of(there)] if like else []
     free = store.free_bytes()
     if earlier and free is not None:
-        newest = max(earlier, key=lambda item: item.name)
-        if free < newest.size_bytes:
+        newest = contents.get(max(earlier))
+        if newest is not None and free < newest.size_bytes:
             raise StoreError(
                 f"{store.location} has {free:,} bytes left, and {newest.name} needed {newest.size_bytes:,}",
                 hint="free some space there (pgdrill prune --dry-run), or give another folder",

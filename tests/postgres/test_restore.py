@@ -200,6 +200,32 @@ def test_every_archive_comes_back_whole(
                  "WHERE datname = current_database()") is None  # fmt: skip
 
 
+@pytest.mark.parametrize("major", [15, 18])
+def test_the_guides_own_restores_bring_back_what_was_backed_up(
+    shop_of: Callable[[int], Shop], fresh_database: Callable[..., str], pg_dump: PgDump, tmp_path: Path, major: int
+) -> None:
+    """`gunzip NAME.sql.gz`, and `psql -d NEW < NAME.sql` or `-d LIVE`: over a database in use nothing came back."""
+    shop = shop_of(major)
+    target = fresh_database(shop.server)
+    script = gzip.decompress(shop.ours.read_bytes())
+    psql = [str(shop.server.programs.program("psql")), "-q", "-d", target]
+
+    def restore_by_hand() -> Any:
+        environment = dict(shop.server.programs.env) or None
+        done = subprocess.run(psql, input=script, check=True, capture_output=True, env=environment)
+        assert done.stderr == b""
+        return facts(inventory_of(pg_dump(shop.server, target, tmp_path / "again.sql")))
+
+    assert restore_by_hand() == facts(shop.inventory)
+    execute(
+        target,
+        "DELETE FROM tienda.partidas WHERE venta > 7; DROP TABLE tienda.movimientos",
+        "UPDATE tienda.clientes SET nombre = 'Eva'; INSERT INTO tienda.clientes (nombre) VALUES ('after the backup')",
+        "ALTER TABLE tienda.ventas DROP COLUMN nota; SELECT lo_unlink(4711)",
+    )
+    assert restore_by_hand() == facts(shop.inventory)
+
+
 @pytest.mark.parametrize("of_parts", [True, False], ids=["two-archives", "one-archive-twice"])
 def test_definitions_and_then_rows_make_the_whole(
     shop_of: Callable[[int], Shop], fresh_database: Callable[..., str], pg_dump: PgDump, tmp_path: Path,
