@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import get_args
 from urllib.parse import quote, unquote
+
+from msgspec import Struct
 
 from backup_lib.errors import DamagedArchiveError, UsageError, WrongKeyError
 from backup_lib.manifest import Compression, Format, Kind
@@ -37,7 +39,7 @@ _TIME_ALONE = re.compile(r"backup_(?P<at>[0-9]{8}_[0-9]{6})\.sql(?:\.gz|\.zst)?(
 _KIND_IN_NAME: dict[str | None, Kind] = {None if kind == "full" else kind: kind for kind in KINDS} | {"full": "full"}
 
 
-class ArchiveName(NamedTuple):
+class ArchiveName(Struct, frozen=True, gc=False):
     """What the name of one of our own archives says. Others' names say nothing reliable."""
 
     database: str

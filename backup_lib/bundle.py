@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import tarfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
@@ -65,12 +66,14 @@ class Bundle:
 
     def items(self) -> list[StoredItem]:
         found = {
-            member.name: StoredItem(name=member.name, size_bytes=member.size_bytes, modified_at=member.modified_at)
+            member.name: StoredItem(
+                name=member.name, size_bytes=member.size_bytes, modified_s=member.modified_at.timestamp()
+            )
             for member in self.members.values()
         }
         for name, data in self._index().ledgers.items():
             if name not in found:
-                found[name] = StoredItem(name=name, size_bytes=len(bytes(data)), modified_at=datetime.now(UTC))
+                found[name] = StoredItem(name=name, size_bytes=len(bytes(data)), modified_s=time.time())
         return [found[name] for name in sorted(found)]
 
     def item(self, name: str) -> StoredItem:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from backup_lib import ledger, manifest
 from backup_lib.archive import (
@@ -52,8 +55,7 @@ TimeOrigin = Literal["manifest", "name", "file time"]
 """What a time was taken from. A file's time says little: copying changes it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Struct, frozen=True, gc=False):
     """One archive as it lies in a store."""
 
     name: str
@@ -115,6 +117,7 @@ class Listing:
         self._opened: dict[str, Listing] = {}
         self._own: dict[str, ArchiveName] = {}
         self._others: list[str] = []
+        self._names = frozenset(self._contents)
         for name in self._contents:
             if not name.endswith(_SIDECARS):
                 if named := parse_name(name):
@@ -132,7 +135,7 @@ class Listing:
         """The one of exactly that name, looked into."""
         if name.endswith(_SIDECARS):
             return None
-        if name not in self._contents:
+        if name not in self._names:
             return next((found for bundle in self._bundles if (found := self._open(bundle).named(name))), None)
         found = self._describe(name) if name in self._own else self._look(name)
         return _looked_into(found) if found is not None else None
@@ -215,7 +218,7 @@ class Listing:
         item = self._contents.get(name)
         if item is None:
             return None
-        has_manifest, has_ledger = name + manifest.SUFFIX in self._contents, name + ledger.SUFFIX in self._contents
+        has_manifest, has_ledger = name + manifest.SUFFIX in self._names, name + ledger.SUFFIX in self._names
         return _describe(self.store, item, self._own.get(name), has_manifest=has_manifest, has_ledger=has_ledger)
 
 

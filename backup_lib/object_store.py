@@ -53,7 +53,7 @@ class ObjectStore:
         with self._explained(""):
             objects = list_with_delimiter(self.client)["objects"]
         found = [
-            StoredItem(name=item["path"], size_bytes=item["size"], modified_at=item["last_modified"].astimezone(UTC))
+            StoredItem(name=item["path"], size_bytes=item["size"], modified_s=item["last_modified"].timestamp())
             for item in objects
             if item["path"] and not item["path"].startswith(".")  # some consoles store an empty object as a folder
         ]
@@ -67,7 +67,7 @@ class ObjectStore:
 
     def item(self, name: str) -> StoredItem:
         meta = self._there(name)
-        return StoredItem(name=name, size_bytes=meta["size"], modified_at=meta["last_modified"].astimezone(UTC))
+        return StoredItem(name=name, size_bytes=meta["size"], modified_s=meta["last_modified"].timestamp())
 
     def open_read(self, name: str) -> Iterator[bytes]:
         """By ranges, so that a slow reader meets no time limit; all of one version of the object."""

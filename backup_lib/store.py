@@ -14,6 +14,8 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import IO, Protocol
 
+from msgspec import Struct
+
 from backup_lib.codec import CHUNK_BYTES, read_chunks
 from backup_lib.errors import LockedError, MissingPlaceError, StoreError
 from backup_lib.half_written import clear, partial_of, remove, written
@@ -30,14 +32,18 @@ _REASONS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredItem:
+class StoredItem(Struct, frozen=True, gc=False):
     """A file, or a folder taken as one thing; its size is then that of the files in it."""
 
     name: str
     size_bytes: int
-    modified_at: datetime  # UTC
+    modified_s: float  # since 1970; of a hundred thousand few are asked when that was
     is_folder: bool = False
+
+    @property
+    def modified_at(self) -> datetime:
+        """UTC."""
+        return datetime.fromtimestamp(self.modified_s, UTC)
 
 
 class Sink(Protocol):
@@ -123,10 +129,13 @@ class LocalStore:
             )
         # A look at each, or a Path for each, would take longer than all the rest.
         with self._explained(self.folder), os.scandir(self.folder) as entries:
-            found = {entry.name: entry for entry in entries if not entry.name.startswith(".")}
-        for name in [name for name, entry in found.items() if entry.is_symlink() and not Path(entry).exists()]:
-            del found[name]
-        return _Entries(found)
+            return _Entries(
+                {
+                    entry.name: entry
+                    for entry in entries
+                    if entry.name[0] != "." and not (entry.is_symlink() and not Path(entry).exists())
+                }
+            )
 
     def items(self) -> list[StoredItem]:
         contents = self.contents()
@@ -347,12 +356,7 @@ def _item(entry: os.DirEntry[str] | Path) -> StoredItem | None:
         size_bytes = _folder_bytes(Path(entry)) if is_folder else stat.st_size
     except FileNotFoundError:  # expired between the listing and the look; or a link to nothing
         return None
-    return StoredItem(
-        name=entry.name,
-        size_bytes=size_bytes,
-        modified_at=datetime.fromtimestamp(stat.st_mtime, UTC),
-        is_folder=is_folder,
-    )
+    return StoredItem(entry.name, size_bytes, stat.st_mtime, is_folder)
 
 
 def _folder_bytes(folder: Path) -> int:

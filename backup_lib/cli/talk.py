@@ -107,16 +107,10 @@ def render_columns(header: Sequence[str], rows: Sequence[Sequence[str]], *, righ
     :param right: which columns are flush right.
     """
     lines = [header, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-
-    def render(line: Sequence[str]) -> str:
-        cells = (
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        return "  ".join(cells).rstrip()
-
-    return "\n".join(map(render, lines))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    fields = (f"{{:{'>' if column in right else '<'}{width}}}" for column, width in enumerate(widths))
+    render = "  ".join(fields).format
+    return "\n".join(render(*line).rstrip() for line in lines)
 
 
 def render_size(size_bytes: int) -> str:
