@@ -18,6 +18,7 @@ from backup_lib import catalog_sql, cluster, manifest
 from backup_lib.dsn import PINS, ClientTarget, client_target, normalise_dsn
 from backup_lib.errors import SourceError, Unreachable, UnreachableError
 from backup_lib.manifest import Environment, Extension, Globals
+from backup_lib.server_programs import OLDEST_MAJOR
 from backup_lib.traits import Traits, read_traits
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -332,8 +333,22 @@ def connect(dsn: str) -> Iterator[Connection]:
     except psycopg.OperationalError as exc:
         raise _unreachable(exc, str(parameters.get("password") or "")) from None
     with conn:
+        require_major(
+            conn, "backs up", hint="upgrade it; until then pg_dump it, and prove what that wrote: pgdrill verify FILE"
+        )
         pin(conn)
         yield conn
+
+
+def require_major(conn: Connection, does: str, *, hint: str) -> None:
+    """Of an older server the catalog is another, and sessions have other settings.
+
+    :param does: such as "backs up".
+    :raises SourceError: when the server is older than any that pgdrill knows.
+    """
+    if conn.info.server_version < OLDEST_MAJOR * 10_000:
+        version = conn.info.parameter_status("server_version")
+        raise SourceError(f"the server is PostgreSQL {version}, and pgdrill {does} {OLDEST_MAJOR} and newer", hint=hint)
 
 
 # By the server's words, since nothing else of a refused session comes through; of Spanish servers too.

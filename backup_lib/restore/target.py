@@ -129,6 +129,8 @@ UNION SELECT n.nspname, d.dictname FROM pg_ts_dict d JOIN pg_namespace n ON n.oi
 
 
 def look_at_server(conn: Connection) -> ServerFacts:
+    """:raises SourceError: when the server is older than any that pgdrill knows."""
+    source.require_major(conn, "restores into", hint="into this one psql may: gunzip -c FILE | psql -d NEW")
     row = conn.execute(_SERVER, [UNFINISHED]).fetchone()
     if row is None:
         raise RestoreError("the server does not know who is connected", hint="see its log")

@@ -20,6 +20,7 @@ import pytest
 from drilling import PgDump, execute, rewrite
 from psycopg.conninfo import conninfo_to_dict
 
+from backup_lib import source
 from backup_lib.backup import make_backup
 from backup_lib.dump_reader import read_inventory
 from backup_lib.dump_text import open_dump_text
@@ -29,6 +30,7 @@ from backup_lib.errors import (
     NoSuchArchiveError,
     RestoredOtherwiseError,
     RestoreError,
+    SourceError,
     UsageError,
 )
 from backup_lib.files_backup import make_files_backup
@@ -256,6 +258,19 @@ def test_another_major_is_said_and_tried(
     assert (
         f"from PostgreSQL {source}, the server is {'newer' if target > source else 'older'}" in restored.plan.notes[0]
     )
+
+
+def test_a_server_older_than_any_that_is_known_is_refused_by_name(
+    shop: Shop, fresh_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a server of PostgreSQL 12 it said "this is a bug in pgdrill", or that the source had stopped answering."""
+    dsn = fresh_database(shop.server)
+    monkeypatch.setattr(source, "OLDEST_MAJOR", shop.server.programs.major + 1)
+    version = shop.server.programs.version.partition(" ")[0]
+    with pytest.raises(SourceError, match=rf"is PostgreSQL {version}\b.* restores into 19 and newer"):
+        restore(shop.ours, dsn)
+    with pytest.raises(SourceError, match=rf"is PostgreSQL {version}\b.* backs up 19 and newer"), source.connect(dsn):
+        pass
 
 
 def test_a_filled_target_is_refused_by_name_and_left_alone(shop: Shop, fresh_database: Callable[..., str]) -> None:
