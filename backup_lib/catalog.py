@@ -22,7 +22,7 @@ from backup_lib.object_store import SCHEMES
 from backup_lib.places import open_place
 from backup_lib.store import LocalStore, Store
 
-__all__ = ["Found", "TimeOrigin", "list_archives", "look_into", "newest_first", "remark_on", "resolve"]
+__all__ = ["WHOLE", "Found", "TimeOrigin", "list_archives", "look_into", "newest_first", "remark_on", "resolve"]
 
 _CLOCK_SKEW = timedelta(minutes=5)
 _PARTS: tuple[Kind, ...] = ("tables", "data", "schema")

@@ -27,7 +27,7 @@ class LoadReport:
     errors: list[StatementError] = field(default_factory=list)
     mended: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)  # backslash commands, by their first word
-    not_there: int = 0  # statements of --clean that were to remove what is not there
+    passed_over: int = 0  # statements that were to remove what is not there, or to make the schema public, which is
     steps: list[StepTime] = field(default_factory=list)  # in the order they ended
     jobs: int = 1
     reader_waited_s: float = 0.0  # for connections to take what it had read: the server was slower than the reading
@@ -40,7 +40,7 @@ class LoadReport:
         self.errors += later.errors
         self.mended += later.mended
         self.refused += later.refused
-        self.not_there += later.not_there
+        self.passed_over += later.passed_over
         self.steps += later.steps
         self.jobs = max(self.jobs, later.jobs)
         self.reader_waited_s += later.reader_waited_s

@@ -85,6 +85,11 @@ Mend = Callable[[psycopg.Error, str], str | None]
 """Makes what the server said is missing in that database; a sentence on what it made, or None: nothing."""
 
 
+def _makes_public(entry: EntryStart | None, statements: list[bytes]) -> bool:
+    """Whether these make the schema that each new database has, as `pg_dump -n public` writes it."""
+    return entry is not None and (entry.type, entry.name) == ("SCHEMA", "public") and len(statements) > 1
+
+
 class Loader:
     """Feeds one dump into a server. A context manager: leaving it drops what has not begun and closes connections.
 
@@ -226,7 +231,7 @@ class Loader:
             if self._sessions.main.info.transaction_status == TransactionStatus.INERROR:
                 self._sessions.main.rollback()
             if exc.sqlstate in _NOT_THERE:
-                self.report.not_there += 1
+                self.report.passed_over += 1
             else:
                 self._fault(exc, None)
 
@@ -315,6 +320,10 @@ class Loader:
                 if connection.info.transaction_status == TransactionStatus.INERROR:
                     connection.rollback()
                 statements = list(split_statements(text))
+                if isinstance(exc, pg_errors.DuplicateSchema) and _makes_public(entry, statements):
+                    self.report.passed_over += 1
+                    text = b"".join(statements[1:])
+                    continue
                 if isinstance(exc, pg_errors.ActiveSqlTransaction) and len(statements) > 1:
                     # CREATE DATABASE and the like want to be alone
                     return all([self._execute(connection, statement, entry) for statement in statements])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 
 from backup_lib.cluster import quote_ident
 from backup_lib.dump_reader import read_events
-from backup_lib.inventory import Inventory, TableData
+from backup_lib.dump_shape import PUBLIC_ALONE, about_public, lacks_public
+from backup_lib.inventory import Entry, Inventory, TableData
 from backup_lib.inventory_builder import InventoryBuilder
 from verification.facts import Definitions
 from verification.restoring import Connect
@@ -48,6 +49,8 @@ def dump_again(
         large = share_out(own, jobs, encoding=archived.encoding)
         large = _present(connect, database, large) if large else []
         part = _dump_shared(sandbox, database, wanted, definitions, large, without)
+        there = [entry for entry in archived.entries if section in (None, entry.database)]
+        part = with_public(sandbox, database, wanted, part, definitions, like=there)
         parts.append(_placed(part, database) if section is not None else part)
     whole = parts[0]
     for part in parts[1:]:
@@ -78,6 +81,33 @@ def dump_rows(
     with ThreadPoolExecutor(jobs, thread_name_prefix="pgdrill-dump") as pool:
         dumps = pool.map(lambda share: _dump_share(sandbox, database, options, share), shares)
         return tuple(table for dump in dumps for table in dump.tables)
+
+
+def with_public(
+    sandbox: Sandbox,
+    database: str,
+    options: Sequence[str],
+    dumped: Inventory,
+    definitions: Definitions,
+    *,
+    like: Iterable[Entry],
+) -> Inventory:
+    """With the schema public and what is said of it, where the archive makes it: a dump of all schemas leaves it out.
+
+    :param dumped: what pg_dump said of that database with these options, and `definitions` its texts.
+    :param like: entries of the archive; those of a dump of chosen schemas (`pg_dump -n public`) make it.
+    :raises ProgramError: when pg_dump fails.
+    """
+    if not lacks_public(dumped.entries, like):
+        return dumped
+    alone = Definitions()
+    chosen = [option for option in options if option not in ("--create", "--schema-only")]
+    made = _dump(sandbox, database, [*chosen, *PUBLIC_ALONE], alone).entries
+    places = about_public(made, dumped.entries)
+    for place in places:
+        definitions.add(made[place], alone.text(place))
+    alone.close()
+    return replace(dumped, entries=(*dumped.entries, *(made[place] for place in places)))
 
 
 def large_tables(tables: Sequence[TableData], *, encoding: str | None) -> list[TableData]:

@@ -9,12 +9,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import psycopg
-
 from backup_lib import row_sums, source
 from backup_lib.dump_events import Connect as ConnectTo
 from backup_lib.dump_events import Event
 from backup_lib.dump_reader import read_events
+from backup_lib.dump_shape import needs_quotes, shape_of
 from backup_lib.dump_text import open_dump_text
 from backup_lib.encryption import NO_KEYS, Keys
 from backup_lib.errors import DamagedArchiveError
@@ -24,7 +23,6 @@ from backup_lib.manifest import Environment, RowSums
 from backup_lib.statement_errors import StatementError
 from backup_lib.traits import Traits
 from verification.checks.content import difference_key
-from verification.dump_shape import shape_of
 from verification.dumping import dump_again, dump_rows, large_tables
 from verification.event_triggers import refused_refreshes
 from verification.facts import Definitions, Difference, Facts, Restored, pair_entries
@@ -74,8 +72,8 @@ def examine(
         )
     rows_only = scope_of(facts.expect, facts.manifest, dump).kind == "data" and not makes_tables(dump)
     with closing(connect(databases[-1])) as connection:
-        needs_quotes = partial(_need_quotes, connection)
-        options = shape_of(dump, facts.promised, needs_quotes=needs_quotes, rows_only=rows_only).options()
+        shape = shape_of(dump, facts.promised, needs_quotes=partial(needs_quotes, connection), rows_only=rows_only)
+    options = shape.options()
     large = large_tables(dump.tables, encoding=dump.encoding)
     left_to_sums = {table for table in large if _may_be_proved_by_sums(facts, table)}
     with ThreadPoolExecutor(1, thread_name_prefix="pgdrill-count") as beside:
@@ -116,12 +114,6 @@ def _refused(connect: Connect, databases: list[str], definitions: Definitions) -
             own = [(entry, text) for entry, text in definitions if entry.database in (None, database)]
             found += refused_refreshes(connection, own)
     return found
-
-
-def _need_quotes(connection: psycopg.Connection[tuple[object, ...]], names: Sequence[str]) -> bool:
-    """Whether the server, by its own rules and keywords, writes all of these names with quotes."""
-    row = connection.execute("SELECT bool_and(quote_ident(n) <> n) FROM unnest(%s::text[]) n", [list(names)]).fetchone()
-    return bool(row and row[0])
 
 
 def _may_be_proved_by_sums(facts: Facts, table: TableData) -> bool:

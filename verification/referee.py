@@ -15,6 +15,7 @@ import psycopg
 from backup_lib.dump_reader import DumpEnd, EntryStart, Event, InventoryBuilder, Sql, read_events
 from backup_lib.inventory import Inventory
 from backup_lib.plain_loader import Loader, Mend
+from verification.dumping import with_public
 from verification.facts import Definitions, is_of_database
 from verification.sandbox import Sandbox
 
@@ -52,7 +53,8 @@ def build_referee(
     with sandbox.dump(DATABASE, wanted) as chunks:
         for event in read_events(chunks):
             builder.feed(event)
-    inventory = builder.result()
+    made = [entry for entry, _ in definitions if entry.database == database]
+    inventory = with_public(sandbox, DATABASE, wanted, builder.result(), texts, like=made)
     placed = tuple(replace(entry, database=database) for entry in inventory.entries)
     return replace(inventory, entries=placed), texts
 

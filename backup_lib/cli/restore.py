@@ -160,7 +160,7 @@ def restore(
     )
     run_emergency(
         modes[0],
-        lambda again: located(again or archive or _missing(), backups, of=(to_database, _named(target))),
+        lambda again: located(again or archive or _missing(), backups, of=(to_database, _named(target)), whole=True),
         build_request,
         commands,
         dsn=target,
@@ -223,16 +223,23 @@ def _named(dsn: str) -> str | None:
 
 
 @contextmanager
-def located(request: str, backups: str | Path, *, of: Sequence[str | None]) -> Iterator[tuple[str, Path]]:
+def located(
+    request: str, backups: str | Path, *, of: Sequence[str | None], whole: bool = False
+) -> Iterator[tuple[str, Path]]:
     """What finds the one archive again that is meant, and its path here: one in a bucket is brought first.
 
     :param of: what it is restored into. `latest` is of the first of these databases that has archives.
+    :param whole: it takes a database's place, so that `latest` means none of a part.
     """
-    from backup_lib.catalog import remark_on
+    from backup_lib.catalog import WHOLE, remark_on
     from verification.fetching import fetch, place_here
 
     (found, *others) = _meant(request, backups, of)
     if remark := remark_on(request, found):
+        if whole and found.kind not in WHOLE:
+            raise NoSuchArchiveError(
+                remark, hint=f"if that is to take the whole database's place, name it: {found.name}"
+            )
         say(f"note: {remark}")
     if others:
         raise UsageError(f"{request} means {len(others) + 1} archives", hint=f"name one of them, such as {found.name}")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from backup_lib.dsn import client_target
 from backup_lib.dump_data import Rows
 from backup_lib.dump_events import CopyData, CopyStart, EntryStart, Event, Sql
 from backup_lib.dump_reader import read_events, read_inventory
+from backup_lib.dump_shape import PUBLIC_ALONE, about_public, lacks_public, needs_quotes, shape_of
 from backup_lib.dump_text import open_dump_text
 from backup_lib.encryption import NO_KEYS, Keys
 from backup_lib.inventory import Inventory, TableData, major_of
@@ -67,8 +69,8 @@ def prove(
     :raises ProgramError, ServerError: when pg_dump fails, or there is none as new as the server.
     """
     pinned = manifest is not None and manifest.archive is not None  # ours; else in the database's own settings
-    dumping = _Dumping(server, database, _form(archived), pinned=pinned)
-    restored = dumping.inventory(progress)
+    dumping = _Dumping(server, database, archived, pinned=pinned)
+    restored = dumping.inventory(archived, progress)
     faults = [*_entry_faults(archived, restored), *_value_faults(archived, restored)]
     differing = differing_tables(archived, restored)
     uncompared: list[str] = []
@@ -98,31 +100,29 @@ def prove(
 class _Dumping:
     """pg_dump of the restored database, in the form of the archive."""
 
-    def __init__(self, server: TargetServer, database: str, options: tuple[str, ...], *, pinned: bool) -> None:
+    def __init__(self, server: TargetServer, database: str, archived: Inventory, *, pinned: bool) -> None:
         with server.connect(database) as conn:
             self._programs = client_for(conn.info.server_version // 10000)
             target = client_target(conn, server.conninfo(database))
+            shape = shape_of(archived, None, needs_quotes=partial(needs_quotes, conn))
         conninfo = target.conninfo if pinned else make_conninfo(target.conninfo, options="")
+        options = replace(shape, create=False).options()
         self._argv: list[str | Path] = [self._programs.program("pg_dump"), *options, f"--dbname={conninfo}"]
         self._env = {**self._programs.env, **target.env}
 
-    def inventory(self, progress: Progress | None) -> Inventory:
+    def inventory(self, archived: Inventory, progress: Progress | None) -> Inventory:
         with stream(self._argv, env=self._env) as chunks:
-            return read_inventory(watched(chunks, progress))
+            dumped = read_inventory(watched(chunks, progress))
+        if not lacks_public(dumped.entries, archived.entries):
+            return dumped
+        with stream([*self._argv, *PUBLIC_ALONE], env=self._env) as chunks:
+            alone = read_inventory(chunks).entries
+        added = (alone[place] for place in about_public(alone, dumped.entries))
+        return replace(dumped, entries=(*dumped.entries, *added))
 
     def events(self) -> Iterator[Event]:
         with stream([*self._argv, "--data-only"], env=self._env) as chunks:
             yield from read_events(chunks)
-
-
-def _form(archived: Inventory) -> tuple[str, ...]:
-    options = [f"--encoding={archived.encoding}"] if archived.encoding else []
-    inserted = [table for table in archived.tables if table.form == "insert" and table.rows]
-    if inserted:
-        # With generated columns a table's rows name their columns in either form.
-        named = all(table.columns is not None for table in inserted)
-        options.append("--column-inserts" if named else "--inserts")
-    return tuple(options)
 
 
 def _entries(inventory: Inventory) -> list[tuple[Key, str]]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import psycopg
 
+from backup_lib import source
 from backup_lib.emergency.state import State
 from backup_lib.emergency.swap import oid_of
 from backup_lib.errors import RestoreError
+from backup_lib.load_order import Table
+from backup_lib.quantity import number_of
 from backup_lib.restore.outline import Progress
-from backup_lib.restore.plan import Obstacle
+from backup_lib.restore.plan import Obstacle, some
 from backup_lib.restore.prepare import Prepared, Request, prepare
-from backup_lib.restore.target import Connection
+from backup_lib.restore.target import Connection, TargetServer, filled_tables
 
 _NAME_BYTES = 63
 
@@ -57,20 +61,26 @@ def check(request: Request, live: str, now: datetime, *, progress: Progress | No
         live_oid = oid_of(conn, live)
         facts = _look_at_live(conn, live)
         identifier = system_identifier(conn)
-    obstacles = (*prepared.plan.obstacles, *_obstacles(prepared, live, facts))
+    filled = _filled(prepared.server, live) if live_oid is not None else frozenset()
+    obstacles = (*prepared.plan.obstacles, *_obstacles(prepared, live, facts, filled or frozenset()))
     return Readiness(
         prepared=prepared,
         live_oid=live_oid,
         live_bytes=facts.size_bytes,
         sessions=facts.sessions,
         system_identifier=identifier,
-        notes=tuple(_notes(prepared, live, live_oid, facts.logical)),
+        notes=tuple((*_notes(prepared, live, live_oid, facts.logical), *_left_behind(prepared, live, filled))),
         obstacles=obstacles,
     )
 
 
-def _obstacles(prepared: Prepared, live: str, facts: _Live) -> Iterator[Obstacle]:
+def _obstacles(prepared: Prepared, live: str, facts: _Live, filled: Collection[Table]) -> Iterator[Obstacle]:
     free, role = prepared.facts.free_bytes, prepared.facts.role
+    if filled and not any(part.type == "TABLE DATA" for part in prepared.outline.parts):
+        yield Obstacle(
+            what=f"the archive holds no rows, and in {live} {number_of(len(filled), 'table')} would be without theirs",
+            hint="name an archive of the whole database: pgdrill list",
+        )
     if free is not None and free < facts.size_bytes:
         yield Obstacle(
             what=f"the server's disk has {free:,} bytes left, and {live} takes {facts.size_bytes:,}: no room for both",
@@ -136,6 +146,28 @@ def _notes(prepared: Prepared, live: str, live_oid: int | None, slots: int) -> l
     if slots:
         notes.append(f"{live} has logical replication ({slots} slots or subscriptions): it stays with the old database")
     return notes
+
+
+def _filled(server: TargetServer, live: str) -> frozenset[Table] | None:
+    """The tables of the live database that hold rows; None where it does not say, for it may be broken."""
+    try:
+        with closing(server.connect(live)) as conn:
+            source.pin(conn)
+            conn.execute("SET lock_timeout = '2s'")  # nobody waits for a session that hangs
+            conn.execute("SET statement_timeout = '30s'")
+            return filled_tables(conn, source.list_tables(conn))
+    except psycopg.Error:
+        return None
+
+
+def _left_behind(prepared: Prepared, live: str, filled: Collection[Table] | None) -> Iterator[str]:
+    """What the application will miss: the archive is of a part, or older than that."""
+    if filled is None:
+        yield f"{live} does not say which tables it has, so which of them the archive lacks is not known"
+        return
+    held = {part.table for part in prepared.outline.parts if part.type == "TABLE"}
+    if lacking := sorted(".".join(table) for table in set(filled) - held):
+        yield f"not in the archive, and with their rows in the old database alone afterwards: {some(lacking)}"
 
 
 def begin(readiness: Readiness, archive: str, live: str) -> State:

@@ -165,8 +165,13 @@ def look_at_database(conn: Connection) -> DatabaseFacts:
         size_bytes=row[1],
         catalog=source.catalog(conn),
         names=frozenset((schema, name) if name else (schema,) for schema, name in conn.execute(_NAMES)),
-        filled=frozenset((t.schema, t.name) for t in tables if t.kind in "rp" and t.readable and _has_rows(conn, t)),
+        filled=filled_tables(conn, tables),
     )
+
+
+def filled_tables(conn: Connection, tables: Sequence[source.Table]) -> frozenset[Table]:
+    """Those that hold a row; a partitioned one with its partitions. Needs a pinned session."""
+    return frozenset((t.schema, t.name) for t in tables if t.kind in "rp" and t.readable and _has_rows(conn, t))
 
 
 def _has_rows(conn: Connection, table: source.Table) -> bool:

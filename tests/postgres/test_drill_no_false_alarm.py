@@ -194,7 +194,26 @@ def test_what_is_dropped_first_need_not_be_there(
     record = drill_of(pg_dump(server, dsn, tmp_path / "a.sql", *options))
     raises_nothing(record)
     said = [f for f in record.findings if f.check == "restore" and f.status == "note"]
-    assert ["nothing to remove" in finding.actual for finding in said] == [True]
+    assert ["to remove what is not there" in finding.actual for finding in said] == [True]
+
+
+@pytest.mark.parametrize("quoted", [(), ("--quote-all-identifiers",)], ids=["", "quoted"])
+@pytest.mark.parametrize("major", [14, 15, 18])
+def test_the_schema_public_alone_raises_nothing(
+    server_of: Callable[[int], Server], fresh_database: Callable[..., str], pg_dump: PgDump, drill_of: DrillOf,
+    tmp_path: Path, major: int, quoted: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Such a dump makes the schema, which every database has; our own `backup --schema public` failed."""
+    server = server_of(major)
+    dsn = fresh_database(server)
+    execute(dsn, "CREATE TABLE t (id serial PRIMARY KEY, a text); INSERT INTO t (a) VALUES ('x'); CREATE SCHEMA otro")
+    for statement in ("SELECT", "REVOKE ALL ON SCHEMA public FROM PUBLIC; COMMENT ON SCHEMA public IS 'nuestro'"):
+        execute(dsn, statement)
+        folder = tmp_path / f"{len(statement)}"
+        own = make_backup(dsn, folder, schemas=["public"], programs=server.programs).path
+        assert own
+        raises_nothing(drill_of(own))
+        raises_nothing(drill_of(pg_dump(server, dsn, folder / "theirs.sql", "--schema=public", *quoted)))
 
 
 def test_rewritten_tables_and_stale_views_raise_nothing(

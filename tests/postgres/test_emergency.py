@@ -615,6 +615,63 @@ def restored(
     execute(server.conninfo(), f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(("--no-owner", "--no-acl"), id="no-owner"),
+        pytest.param(("--schema=public",), id="public"),
+        pytest.param(("--inserts",), id="inserts"),
+        pytest.param(("--quote-all-identifiers",), id="quoted"),
+        pytest.param(("--format=custom", "--no-owner"), id="custom"),
+    ],
+)
+def test_somebody_elses_archive_of_any_form_is_proved(
+    live_of: Callable[..., Live], pg_dump: PgDump, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """The restored database was dumped without these options, and all that differed by them was a fault."""
+    live = live_of()
+    archive = pg_dump(live.server, live.server.conninfo("pgdrill_emergency_source"), tmp_path / "a.dump", *options)
+    assert live.run(archive, "--emergency", "--yes")[::2] == (0, "")
+    assert live.rows() == _GOOD
+
+
+def test_an_archive_of_a_part_takes_no_databases_place_unasked(live_of: Callable[..., Live], tmp_path: Path) -> None:
+    """One of definitions alone would have left the application without a row, and `latest` could mean one table."""
+    live = live_of()
+    execute(live.dsn, "CREATE TABLE nueva AS SELECT 1 AS a", "CREATE TABLE vacia ()")
+    source = live.server.conninfo("pgdrill_emergency_source")
+    status, _, err = live.run(live.archive, "--emergency", "--dry-run")
+    assert status == 0
+    parts = {kind: tmp_path / kind for kind in ("schema", "tables")}
+    made = {
+        "schema": make_backup(source, parts["schema"], kind="schema"),
+        "tables": make_backup(source, parts["tables"], tables=["partidas"]),
+    }
+    for kind, result in made.items():
+        status, _, err = live.run("latest", "--emergency", "--yes", "--backups", parts[kind])
+        assert status != 0
+        assert f"another kind, {kind}: {result.name}" in err
+        assert "name it" in err
+    assert made["schema"].path
+    status, _, err = live.run(made["schema"].path, "--emergency", "--yes")
+    assert status == 3
+    assert "holds no rows, and in " in err
+    assert made["tables"].path
+    status, out, _ = live.run(made["tables"].path, "--emergency", "--dry-run")
+    assert status == 0
+    assert "with their rows in the old database alone afterwards: public.nueva, public.ventas\n" in out
+    assert live.databases() == [live.name]
+
+
+def test_a_live_database_that_hangs_is_not_waited_for(live_of: Callable[..., Live]) -> None:
+    live = live_of()
+    with psycopg.connect(live.dsn) as hanging:
+        hanging.execute("LOCK TABLE ventas")
+        status, out, _ = live.run(live.archive, "--emergency", "--dry-run")
+    assert status == 0
+    assert "does not say which tables it has" in out
+
+
 def test_the_state_is_data(live_of: Callable[..., Live]) -> None:
     live = live_of()
     status, out, _ = live.run(live.archive, "--emergency", "--yes", "--json", "--stop-command", "echo noise")

@@ -35,7 +35,7 @@ def check_restore(facts: Facts) -> list[Finding]:
     found = [_refused(command) for command in dict.fromkeys(load.refused)] + _errors(facts)
     if facts.obstacle is not None:
         found.append(not_reached(NAME, facts))
-    return (found or [match(NAME, "archive", "every statement accepted")]) + _removals(load.not_there)
+    return (found or [match(NAME, "archive", "every statement accepted")]) + _passed_over(load.passed_over)
 
 
 def lacked(facts: Facts) -> set[str]:
@@ -90,18 +90,18 @@ def _reads_money(facts: Facts) -> bool:
     return facts.manifest.environment.lc_monetary == facts.restored.environment.lc_monetary
 
 
-def _removals(not_there: int) -> list[Finding]:
-    if not not_there:
+def _passed_over(count: int) -> list[Finding]:
+    if not count:
         return []
     return [
         Finding(
             check=NAME,
-            object="what --clean removes first",
+            object="what a new database has or lacks",
             status="note",
-            expected="statements that also pass where nothing is there yet",
-            actual=f"{number_of(not_there, 'statement')} refused, since there was nothing to remove",
-            why="what the archive holds is made after them; but psql with ON_ERROR_STOP ends there",
-            hint="into an empty database: pgdrill restore, or psql without ON_ERROR_STOP",
+            expected="statements that pass in it",
+            actual=f"{number_of(count, 'statement')} refused, to remove what is not there or to make what is",
+            why="all else goes on as psql does; but with ON_ERROR_STOP psql ends there",
+            hint="into a new database: pgdrill restore, or psql without ON_ERROR_STOP",
         )
     ]
 

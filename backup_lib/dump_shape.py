@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from backup_lib.inventory import Inventory
+import psycopg
+
+from backup_lib.inventory import Entry, Inventory
 from backup_lib.load_order import parse_table
 
 NeedsQuotes = Callable[[Sequence[str]], bool]
+
+PUBLIC_ALONE = ("--schema-only", "--schema=public")
 
 _QUOTED = re.compile(r'"(?:[^"]|"")+"(?:\."(?:[^"]|"")+")?')  # a name of which nothing is without quotes
 
@@ -51,13 +56,15 @@ def shape_of(
     :param needs_quotes: whether a server writes all these names with quotes anyway.
     """
     rows = promised.tables if promised is not None and promised.tables else dump.tables
+    # With generated columns a table's rows name their columns in either form.
+    named = all(table.columns is not None for table in rows if table.rows)
     filled = any(entry.type == "MATERIALIZED VIEW DATA" for entry in dump.entries)  # a --schema-only dump fills none
     if not (filled or dump.tables or dump.sequences or dump.large_objects):
         form = "none"
     elif any(table.form == "copy" for table in rows) or not rows:
         form = "copy"
     else:
-        form = "column-insert" if any(table.columns for table in rows) else "insert"
+        form = "column-insert" if named else "insert"
     return DumpShape(
         form=form,
         no_owner=bool(dump.entries) and all(entry.owner is None for entry in dump.entries),
@@ -66,6 +73,35 @@ def shape_of(
         quotes_all=_quotes_all(dump, needs_quotes),
         rows_only=rows_only,
     )
+
+
+def needs_quotes(connection: psycopg.Connection[Any], names: Sequence[str]) -> bool:
+    """Whether the server, by its own rules and keywords, writes all of these names with quotes."""
+    row = connection.execute("SELECT bool_and(quote_ident(n) <> n) FROM unnest(%s::text[]) n", [list(names)]).fetchone()
+    return bool(row and row[0])
+
+
+def lacks_public(dumped: Iterable[Entry], like: Iterable[Entry]) -> bool:
+    """Whether an archive makes the schema public, and a dump of what it was restored into does not.
+
+    `pg_dump -n public` does; one of the whole database leaves out what each new one has; `PUBLIC_ALONE` tells of it.
+    """
+    return any(map(_is_public, like)) and not any(map(_is_public, dumped))
+
+
+def about_public(alone: Iterable[Entry], dumped: Iterable[Entry]) -> list[int]:
+    """Places of entries of a dump of that schema alone that another dump lacks: the schema, and what is said of it."""
+    known = {(entry.type, entry.name) for entry in dumped}
+    return [
+        place
+        for place, entry in enumerate(alone)
+        if (_is_public(entry) or entry.name in ("SCHEMA public", 'SCHEMA "public"'))
+        and (entry.type, entry.name) not in known
+    ]
+
+
+def _is_public(entry: Entry) -> bool:
+    return (entry.type, entry.name) == ("SCHEMA", "public")
 
 
 def _quotes_all(dump: Inventory, needs_quotes: NeedsQuotes) -> bool:
