@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -31,6 +31,10 @@ _OF_TABLE = {  # where an entry's text names the table that it is of
     "POLICY": rb"CREATE POLICY " + NAME + rb" ON " + QUALIFIED,
     "INDEX": rb"CREATE (?:UNIQUE )?INDEX " + NAME + rb" ON (?:ONLY )?" + QUALIFIED + rb" USING ",
     "STATISTICS": rb"CREATE STATISTICS [\s\S]*? FROM " + QUALIFIED,
+}
+_NEEDING = {  # what an entry's text says it needs; without it the rest of the table is still what it was
+    "FK CONSTRAINT": ("TABLE", re.compile(rb" FOREIGN KEY \([^;]*?\) REFERENCES " + QUALIFIED + rb"\(")),
+    "TRIGGER": ("FUNCTION", re.compile(rb" EXECUTE (?:FUNCTION|PROCEDURE) " + QUALIFIED + rb"\(")),
 }
 _ATTACH = re.compile(rb"ALTER (?:TABLE|INDEX) (?:ONLY )?" + QUALIFIED + rb" ATTACH PARTITION " + QUALIFIED)
 _OWNED = re.compile(rb"ALTER SEQUENCE " + QUALIFIED + rb" OWNED BY (" + _WORD + rb"\." + _WORD + rb")\.")
@@ -102,7 +106,10 @@ def select(
         tables=tuple(tables),
         places=places,
         parts=kept,
-        dependencies=_dependencies(parts, kept) if tables and what != "data" else (),
+        dependencies=(
+            *(_dependencies(parts, kept) if tables and what != "data" else ()),
+            *(_outside(parts, kept) if what != "data" else ()),
+        ),
     )
 
 
@@ -211,14 +218,35 @@ def _no_such_table(pattern: str, names: Sequence[str]) -> NoSuchArchiveError:
     )
 
 
+def _outside(parts: Sequence[Part], kept: Sequence[Part]) -> Iterator[Dependency]:
+    """What keys and triggers name and the archive does not hold: it is of some tables, and of no extension's."""
+    if any(part.type == "EXTENSION" for part in parts):
+        return
+    held = {_bare_name(part) for part in parts if part.type in _NAMED}
+    needed: dict[tuple[str, Table], list[Part]] = {}
+    for part in kept:
+        kind, pattern = _NEEDING.get(part.type, ("", None))
+        found = pattern.search(part.text) if pattern is not None else None
+        # A name without a schema is the server's own.
+        if found is not None and len(name := parse_table(found[1])) == 2 and name not in held:
+            needed.setdefault((kind, name), []).append(part)
+    for (kind, name), users in sorted(needed.items()):
+        yield Dependency(label=f"{kind} {'.'.join(name)}", table=name, needed_by=tuple(users))
+
+
+def _bare_name(part: Part) -> Table:
+    """Without a function's arguments."""
+    of_function = part.type in ("FUNCTION", "PROCEDURE", "AGGREGATE")
+    return (*part.table[:-1], part.start.name.partition("(")[0]) if of_function else part.table
+
+
 def _dependencies(parts: Iterable[Part], kept: Sequence[Part]) -> tuple[Dependency, ...]:
     """What the kept entries name and do not bring: pg_dump qualifies all names."""
     brought = {part.place for part in kept}
     others: dict[Table, Part] = {}
     for part in parts:
         if part.type in _NAMED and part.place not in brought and len(part.table) == 2:
-            bare = part.start.name.partition("(")[0] if part.type in ("FUNCTION", "PROCEDURE", "AGGREGATE") else None
-            others.setdefault((part.table[0], bare or part.table[1]), part)
+            others.setdefault(_bare_name(part), part)
     needed: dict[Table, list[Part]] = {}
     for part in kept:
         if part.type in ("COMMENT", "SECURITY LABEL"):  # anybody's words

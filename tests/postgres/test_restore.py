@@ -260,6 +260,35 @@ def test_another_major_is_said_and_tried(
     )
 
 
+def test_a_table_comes_back_without_what_it_needs_of_others(
+    shop: Shop, fresh_database: Callable[..., str], new_name: Callable[[Server], str], tmp_path: Path
+) -> None:
+    """The guide's single table, into a new database: its foreign key was refused, and nothing was restored."""
+    source_dsn = fresh_database(shop.server)
+    execute(
+        source_dsn,
+        "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE o (id int REFERENCES p, a text, v tsvector)",
+        "INSERT INTO p VALUES (1); INSERT INTO o VALUES (1, 'x')",
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        "CREATE TRIGGER ours BEFORE INSERT ON o FOR EACH ROW EXECUTE FUNCTION f()",
+        "CREATE TRIGGER servers BEFORE UPDATE ON o FOR EACH ROW EXECUTE FUNCTION "
+        "tsvector_update_trigger(v, 'pg_catalog.english', a)",
+    )
+    archive = make_backup(source_dsn, tmp_path, tables=["o"]).path
+    assert archive
+    name = new_name(shop.server)
+    restored = restore(archive, shop.server.conninfo(), database=name, create=True)
+    assert [reason.partition(":")[0] for reason in restored.plan.left_out] == [
+        "TRIGGER public.o ours",
+        "FK CONSTRAINT public.o o_id_fkey",
+    ]
+    dsn = shop.server.conninfo(name)
+    assert query(dsn, "SELECT count(*) FROM o") == 1
+    assert query(dsn, "SELECT string_agg(tgname, ' ') FROM pg_trigger WHERE NOT tgisinternal") == "servers"
+    whole = restore(archive, source_dsn, tables=("o",), clean=True)
+    assert (whole.plan.left_out, whole.plan.leans_on) == ((), ("FUNCTION public.f", "TABLE public.p"))
+
+
 def test_a_server_older_than_any_that_is_known_is_refused_by_name(
     shop: Shop, fresh_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

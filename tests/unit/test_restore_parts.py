@@ -62,7 +62,10 @@ def test_names_with_blanks_are_told_apart_by_the_text(tmp_path: Path) -> None:
     archive = outline(tmp_path, ODD)
     chosen = select(archive, tables=["a b"], there=frozenset({("public",)}))
     assert labels(chosen) == ["TABLE a b", "CONSTRAINT a b c", "TRIGGER a b t", 'COMMENT COLUMN "a b".c']
-    assert [(d.label, d.needed_by[0].label) for d in chosen.dependencies] == [("TYPE public.color", "TABLE public.a b")]
+    assert [(d.label, d.needed_by[0].label) for d in chosen.dependencies] == [
+        ("TYPE public.color", "TABLE public.a b"),
+        ("FUNCTION public.f", "TRIGGER public.a b t"),
+    ]
     chosen = select(archive, tables=["public.a"], there=frozenset({("public",)}))
     assert labels(chosen) == [
         "TABLE a", "CONSTRAINT a b c", "INDEX ix", "ACL TABLE a", "SEQUENCE s", "SEQUENCE SET s", "TABLE DATA a",
