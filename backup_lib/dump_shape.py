@@ -89,15 +89,18 @@ def lacks_public(dumped: Iterable[Entry], like: Iterable[Entry]) -> bool:
     return any(map(_is_public, like)) and not any(map(_is_public, dumped))
 
 
-def about_public(alone: Iterable[Entry], dumped: Iterable[Entry]) -> list[int]:
-    """Places of entries of a dump of that schema alone that another dump lacks: the schema, and what is said of it."""
-    known = {(entry.type, entry.name) for entry in dumped}
-    return [
-        place
-        for place, entry in enumerate(alone)
-        if (_is_public(entry) or entry.name in ("SCHEMA public", 'SCHEMA "public"'))
-        and (entry.type, entry.name) not in known
-    ]
+def about_public(alone: Iterable[Entry], dumped: Iterable[Entry], like: Iterable[Entry]) -> list[int]:
+    """Places of what a dump of that schema alone says of it, as an archive does and another dump does not.
+
+    :param like: entries of the archive; without a comment on the schema in it, that of each new database is none.
+    """
+    told = {(entry.type, entry.name) for entry in dumped}
+    wanted = {
+        (entry.type, entry.name)
+        for entry in like
+        if _is_public(entry) or entry.name in ("SCHEMA public", 'SCHEMA "public"')
+    }
+    return [place for place, entry in enumerate(alone) if (entry.type, entry.name) in wanted - told]
 
 
 def _is_public(entry: Entry) -> bool:

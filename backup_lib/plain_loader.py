@@ -85,9 +85,9 @@ Mend = Callable[[psycopg.Error, str], str | None]
 """Makes what the server said is missing in that database; a sentence on what it made, or None: nothing."""
 
 
-def _makes_public(entry: EntryStart | None, statements: list[bytes]) -> bool:
-    """Whether these make the schema that each new database has, as `pg_dump -n public` writes it."""
-    return entry is not None and (entry.type, entry.name) == ("SCHEMA", "public") and len(statements) > 1
+def _makes_public(entry: EntryStart | None) -> bool:
+    """Whether it makes the schema that each new database has, as `pg_dump -n public` writes it."""
+    return entry is not None and (entry.type, entry.name) == ("SCHEMA", "public")
 
 
 class Loader:
@@ -320,10 +320,10 @@ class Loader:
                 if connection.info.transaction_status == TransactionStatus.INERROR:
                     connection.rollback()
                 statements = list(split_statements(text))
-                if isinstance(exc, pg_errors.DuplicateSchema) and _makes_public(entry, statements):
+                if isinstance(exc, pg_errors.DuplicateSchema) and _makes_public(entry):
                     self.report.passed_over += 1
-                    text = b"".join(statements[1:])
-                    continue
+                    rest = b"".join(statements[1:])
+                    return not rest.strip() or self._execute(connection, rest, entry)
                 if isinstance(exc, pg_errors.ActiveSqlTransaction) and len(statements) > 1:
                     # CREATE DATABASE and the like want to be alone
                     return all([self._execute(connection, statement, entry) for statement in statements])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -10,6 +10,7 @@ from dataclasses import replace
 from backup_lib.cluster import quote_ident
 from backup_lib.dump_reader import read_events
 from backup_lib.dump_shape import PUBLIC_ALONE, about_public, lacks_public
+from backup_lib.errors import DamagedArchiveError, ProgramError
 from backup_lib.inventory import Entry, Inventory, TableData
 from backup_lib.inventory_builder import InventoryBuilder
 from verification.facts import Definitions
@@ -90,20 +91,22 @@ def with_public(
     dumped: Inventory,
     definitions: Definitions,
     *,
-    like: Iterable[Entry],
+    like: Sequence[Entry],
 ) -> Inventory:
     """With the schema public and what is said of it, where the archive makes it: a dump of all schemas leaves it out.
 
     :param dumped: what pg_dump said of that database with these options, and `definitions` its texts.
     :param like: entries of the archive; those of a dump of chosen schemas (`pg_dump -n public`) make it.
-    :raises ProgramError: when pg_dump fails.
     """
     if not lacks_public(dumped.entries, like):
         return dumped
     alone = Definitions()
     chosen = [option for option in options if option not in ("--create", "--schema-only")]
-    made = _dump(sandbox, database, [*chosen, *PUBLIC_ALONE], alone).entries
-    places = about_public(made, dumped.entries)
+    try:
+        made = _dump(sandbox, database, [*chosen, *PUBLIC_ALONE], alone).entries
+    except (ProgramError, DamagedArchiveError):  # there is no such schema: the archive's is missing then
+        return dumped
+    places = about_public(made, dumped.entries, like)
     for place in places:
         definitions.add(made[place], alone.text(place))
     alone.close()

@@ -24,6 +24,7 @@ from backup_lib.dump_reader import read_events, read_inventory
 from backup_lib.dump_shape import PUBLIC_ALONE, about_public, lacks_public, needs_quotes, shape_of
 from backup_lib.dump_text import open_dump_text
 from backup_lib.encryption import NO_KEYS, Keys
+from backup_lib.errors import DamagedArchiveError, ProgramError
 from backup_lib.inventory import Inventory, TableData, major_of
 from backup_lib.load_order import Table
 from backup_lib.manifest import Manifest
@@ -115,9 +116,12 @@ class _Dumping:
             dumped = read_inventory(watched(chunks, progress))
         if not lacks_public(dumped.entries, archived.entries):
             return dumped
-        with stream([*self._argv, *PUBLIC_ALONE], env=self._env) as chunks:
-            alone = read_inventory(chunks).entries
-        added = (alone[place] for place in about_public(alone, dumped.entries))
+        try:
+            with stream([*self._argv, *PUBLIC_ALONE], env=self._env) as chunks:
+                alone = read_inventory(chunks).entries
+        except (ProgramError, DamagedArchiveError):  # there is no such schema
+            return dumped
+        added = (alone[place] for place in about_public(alone, dumped.entries, archived.entries))
         return replace(dumped, entries=(*dumped.entries, *added))
 
     def events(self) -> Iterator[Event]:

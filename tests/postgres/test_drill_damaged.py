@@ -266,3 +266,16 @@ def test_a_drill_leaves_no_server_and_says_so(copy_of: Callable[..., Path], dril
     assert record.sandbox
     assert record.sandbox.destroyed is True
     assert record.tools["psycopg"] == psycopg.__version__
+
+
+def test_the_schema_public_under_another_name_is_a_fault(
+    server: Server, fresh_database: Callable[..., str], pg_dump: PgDump, drill_of: DrillOf, tmp_path: Path
+) -> None:
+    """Of one that is not there pg_dump cannot be asked, and that must not end the comparison."""
+    dsn = fresh_database(server)
+    execute(dsn, "CREATE TABLE t (a int)")
+    archive = pg_dump(server, dsn, tmp_path / "a.sql", "--schema=public", "--clean", "--if-exists")
+    archive.write_text(archive.read_text().replace("CREATE SCHEMA public;", "CREATE SCHEMA publico;"))
+    record = drill_of(archive)
+    assert record.verdict == "failed", told(record)
+    assert "SCHEMA public" in {f.object for f in record.findings if (f.status, f.check) == ("fault", "schema")}

@@ -197,11 +197,15 @@ def test_what_is_dropped_first_need_not_be_there(
     assert ["to remove what is not there" in finding.actual for finding in said] == [True]
 
 
-@pytest.mark.parametrize("quoted", [(), ("--quote-all-identifiers",)], ids=["", "quoted"])
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--quote-all-identifiers",), ("--no-owner", "--no-acl", "--no-comments")],
+    ids=["", "quoted", "bare"],
+)
 @pytest.mark.parametrize("major", [14, 15, 18])
 def test_the_schema_public_alone_raises_nothing(
     server_of: Callable[[int], Server], fresh_database: Callable[..., str], pg_dump: PgDump, drill_of: DrillOf,
-    tmp_path: Path, major: int, quoted: tuple[str, ...],
+    tmp_path: Path, major: int, options: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Such a dump makes the schema, which every database has; our own `backup --schema public` failed."""
     server = server_of(major)
@@ -213,7 +217,7 @@ def test_the_schema_public_alone_raises_nothing(
         own = make_backup(dsn, folder, schemas=["public"], programs=server.programs).path
         assert own
         raises_nothing(drill_of(own))
-        raises_nothing(drill_of(pg_dump(server, dsn, folder / "theirs.sql", "--schema=public", *quoted)))
+        raises_nothing(drill_of(pg_dump(server, dsn, folder / "theirs.sql", "--schema=public", *options)))
 
 
 def test_rewritten_tables_and_stale_views_raise_nothing(
