@@ -81,12 +81,15 @@ def needs_quotes(connection: psycopg.Connection[Any], names: Sequence[str]) -> b
     return bool(row and row[0])
 
 
-def lacks_public(dumped: Iterable[Entry], like: Iterable[Entry]) -> bool:
-    """Whether an archive makes the schema public, and a dump of what it was restored into does not.
+def lacks_public(connection: psycopg.Connection[Any], dumped: Iterable[Entry], like: Iterable[Entry]) -> bool:
+    """Whether an archive makes the schema public, which is in the restored database, and a dump of that does not.
 
     `pg_dump -n public` does; one of the whole database leaves out what each new one has; `PUBLIC_ALONE` tells of it.
     """
-    return any(map(_is_public, like)) and not any(map(_is_public, dumped))
+    if not any(map(_is_public, like)) or any(map(_is_public, dumped)):
+        return False
+    # Of one that is not there pg_dump cannot be asked.
+    return connection.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'public'").fetchone() is not None
 
 
 def about_public(alone: Iterable[Entry], dumped: Iterable[Entry], like: Iterable[Entry]) -> list[int]:

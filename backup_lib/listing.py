@@ -55,7 +55,7 @@ TimeOrigin = Literal["manifest", "name", "file time"]
 """What a time was taken from. A file's time says little: copying changes it."""
 
 
-class Found(Struct, frozen=True, gc=False):
+class Found(Struct, frozen=True, kw_only=True, gc=False):
     """One archive as it lies in a store."""
 
     name: str

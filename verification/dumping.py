@@ -10,7 +10,6 @@ from dataclasses import replace
 from backup_lib.cluster import quote_ident
 from backup_lib.dump_reader import read_events
 from backup_lib.dump_shape import PUBLIC_ALONE, about_public, lacks_public
-from backup_lib.errors import DamagedArchiveError, ProgramError
 from backup_lib.inventory import Entry, Inventory, TableData
 from backup_lib.inventory_builder import InventoryBuilder
 from verification.facts import Definitions
@@ -51,7 +50,7 @@ def dump_again(
         large = _present(connect, database, large) if large else []
         part = _dump_shared(sandbox, database, wanted, definitions, large, without)
         there = [entry for entry in archived.entries if section in (None, entry.database)]
-        part = with_public(sandbox, database, wanted, part, definitions, like=there)
+        part = with_public(sandbox, connect, database, wanted, part, definitions, like=there)
         parts.append(_placed(part, database) if section is not None else part)
     whole = parts[0]
     for part in parts[1:]:
@@ -86,6 +85,7 @@ def dump_rows(
 
 def with_public(
     sandbox: Sandbox,
+    connect: Connect,
     database: str,
     options: Sequence[str],
     dumped: Inventory,
@@ -97,15 +97,14 @@ def with_public(
 
     :param dumped: what pg_dump said of that database with these options, and `definitions` its texts.
     :param like: entries of the archive; those of a dump of chosen schemas (`pg_dump -n public`) make it.
+    :raises ProgramError: when pg_dump fails.
     """
-    if not lacks_public(dumped.entries, like):
-        return dumped
+    with closing(connect(database)) as connection:
+        if not lacks_public(connection, dumped.entries, like):
+            return dumped
     alone = Definitions()
     chosen = [option for option in options if option not in ("--create", "--schema-only")]
-    try:
-        made = _dump(sandbox, database, [*chosen, *PUBLIC_ALONE], alone).entries
-    except (ProgramError, DamagedArchiveError):  # there is no such schema: the archive's is missing then
-        return dumped
+    made = _dump(sandbox, database, [*chosen, *PUBLIC_ALONE], alone).entries
     places = about_public(made, dumped.entries, like)
     for place in places:
         definitions.add(made[place], alone.text(place))

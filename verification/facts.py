@@ -33,6 +33,11 @@ class Definitions:
         for place in range(len(self._places)):
             yield self._places[place][0], self.text(place)
 
+    @property
+    def entries(self) -> list[Entry]:
+        """Without their texts, which may be on disk."""
+        return [entry for entry, _, _ in self._places]
+
     def text(self, place: int) -> bytes:
         """The text of the entry at this place in the inventory's `entries`."""
         _, offset, size = self._places[place]

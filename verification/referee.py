@@ -53,8 +53,8 @@ def build_referee(
     with sandbox.dump(DATABASE, wanted) as chunks:
         for event in read_events(chunks):
             builder.feed(event)
-    made = [entry for entry, _ in definitions if entry.database == database]
-    inventory = with_public(sandbox, DATABASE, wanted, builder.result(), texts, like=made)
+    made = [entry for entry in definitions.entries if entry.database == database]
+    inventory = with_public(sandbox, connect, DATABASE, wanted, builder.result(), texts, like=made)
     placed = tuple(replace(entry, database=database) for entry in inventory.entries)
     return replace(inventory, entries=placed), texts
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -24,7 +25,6 @@ from backup_lib.dump_reader import read_events, read_inventory
 from backup_lib.dump_shape import PUBLIC_ALONE, about_public, lacks_public, needs_quotes, shape_of
 from backup_lib.dump_text import open_dump_text
 from backup_lib.encryption import NO_KEYS, Keys
-from backup_lib.errors import DamagedArchiveError, ProgramError
 from backup_lib.inventory import Inventory, TableData, major_of
 from backup_lib.load_order import Table
 from backup_lib.manifest import Manifest
@@ -102,6 +102,7 @@ class _Dumping:
     """pg_dump of the restored database, in the form of the archive."""
 
     def __init__(self, server: TargetServer, database: str, archived: Inventory, *, pinned: bool) -> None:
+        self._server, self._database = server, database
         with server.connect(database) as conn:
             self._programs = client_for(conn.info.server_version // 10000)
             target = client_target(conn, server.conninfo(database))
@@ -114,13 +115,11 @@ class _Dumping:
     def inventory(self, archived: Inventory, progress: Progress | None) -> Inventory:
         with stream(self._argv, env=self._env) as chunks:
             dumped = read_inventory(watched(chunks, progress))
-        if not lacks_public(dumped.entries, archived.entries):
-            return dumped
-        try:
-            with stream([*self._argv, *PUBLIC_ALONE], env=self._env) as chunks:
-                alone = read_inventory(chunks).entries
-        except (ProgramError, DamagedArchiveError):  # there is no such schema
-            return dumped
+        with closing(self._server.connect(self._database)) as conn:
+            if not lacks_public(conn, dumped.entries, archived.entries):
+                return dumped
+        with stream([*self._argv, *PUBLIC_ALONE], env=self._env) as chunks:
+            alone = read_inventory(chunks).entries
         added = (alone[place] for place in about_public(alone, dumped.entries, archived.entries))
         return replace(dumped, entries=(*dumped.entries, *added))
 

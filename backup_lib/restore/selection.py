@@ -227,8 +227,10 @@ def _outside(parts: Sequence[Part], kept: Sequence[Part]) -> Iterator[Dependency
     for part in kept:
         kind, pattern = _NEEDING.get(part.type, ("", None))
         found = pattern.search(part.text) if pattern is not None else None
-        # A name without a schema is the server's own.
-        if found is not None and len(name := parse_table(found[1])) == 2 and name not in held:
+        # A header has other letters in another encoding, and blanks for line ends: such a name is taken as held.
+        if found is None or not found[1].isascii() or b"\n" in found[1] or b"\r" in found[1]:
+            continue
+        if len(name := parse_table(found[1])) == 2 and name not in held:  # without a schema it is the server's own
             needed.setdefault((kind, name), []).append(part)
     for (kind, name), users in sorted(needed.items()):
         yield Dependency(label=f"{kind} {'.'.join(name)}", table=name, needed_by=tuple(users))

@@ -289,6 +289,21 @@ def test_a_table_comes_back_without_what_it_needs_of_others(
     assert (whole.plan.left_out, whole.plan.leans_on) == ((), ("FUNCTION public.f", "TABLE public.p"))
 
 
+def test_a_key_to_a_table_that_another_encoding_writes_otherwise_comes_back(
+    shop: Shop, fresh_database: Callable[..., str], pg_dump: PgDump, tmp_path: Path
+) -> None:
+    """The table's header and the key's statement were not read alike, and the key was left out of a whole archive."""
+    latin = "ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"
+    source_dsn, target = (fresh_database(shop.server, options=latin) for _ in range(2))
+    execute(
+        source_dsn,
+        'CREATE TABLE "año" (id int PRIMARY KEY); CREATE TABLE "dos\nlineas" (id int PRIMARY KEY)',
+        'CREATE TABLE o (a int REFERENCES "año", b int REFERENCES "dos\nlineas")',
+    )
+    assert restore(pg_dump(shop.server, source_dsn, tmp_path / "latin.sql"), target).plan.left_out == ()
+    assert query(target, "SELECT count(*) FROM pg_constraint WHERE contype = 'f'") == 2
+
+
 def test_a_server_older_than_any_that_is_known_is_refused_by_name(
     shop: Shop, fresh_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

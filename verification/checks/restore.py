@@ -35,7 +35,8 @@ def check_restore(facts: Facts) -> list[Finding]:
     found = [_refused(command) for command in dict.fromkeys(load.refused)] + _errors(facts)
     if facts.obstacle is not None:
         found.append(not_reached(NAME, facts))
-    return (found or [match(NAME, "archive", "every statement accepted")]) + _passed_over(load.passed_over)
+    accepted = "every statement accepted" if not load.passed_over else "every statement accepted but those noted"
+    return (found or [match(NAME, "archive", accepted)]) + _passed_over(load.passed_over)
 
 
 def lacked(facts: Facts) -> set[str]:
